@@ -1,0 +1,1 @@
+"""The edge: one foreign system per file."""

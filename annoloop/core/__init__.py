@@ -1,0 +1,1 @@
+"""Pure arithmetic: arrays and records in, records out."""

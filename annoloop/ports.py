@@ -1,0 +1,115 @@
+"""The ports: what an adapter must offer. Built-in adapters and plugins come by the same entry points.
+
+Entry-point groups: annoloop.readers, annoloop.writers, annoloop.embedders, annoloop.trainers,
+annoloop.annotators, annoloop.mirrors, annoloop.engines, annoloop.strategies. An entry point names a
+class (or a function) that is called with the adapter's options as keyword arguments and returns an
+object of the port; a strategy's entry point names the strategy function itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from annoloop.records import (
+    Annotation,
+    Batch,
+    Detection,
+    Failure,
+    ForeignDataset,
+    LabeledImage,
+    ModelCard,
+    Pick,
+    Sample,
+)
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+Progress = Callable[[int, int, str], None]
+"""Called with (done, total, what) by long work."""
+
+
+def silent(done: int, total: int, what: str) -> None:
+    """The progress callback of those who do not want one."""
+
+
+class Reader(Protocol):
+    """A foreign data set → images and labels. Raises InputError naming file and row."""
+
+    def read(self, source: Path) -> ForeignDataset: ...
+
+
+class Writer(Protocol):
+    """Images and labels → files of a foreign format, images without boxes included."""
+
+    def write(
+        self, out: Path, images: Sequence[LabeledImage], *, classes: Sequence[str]
+    ) -> Sequence[Path]: ...
+
+
+class Embedder(Protocol):
+    """Image files → vectors. `name` identifies the vectors: change it when they would change."""
+
+    @property
+    def name(self) -> str: ...
+
+    def embed(self, files: Sequence[str]) -> NDArray[np.float32]:
+        """One finite row per file, shape (len(files), d). Raises InputError naming a bad file."""
+        ...
+
+
+class Trainer(Protocol):
+    """Fit on a training set into a folder; predict on images from that folder."""
+
+    def fit(
+        self,
+        images: Sequence[LabeledImage],
+        *,
+        classes: Sequence[str],
+        folder: Path,
+        seed: int,
+        progress: Progress,
+    ) -> ModelCard: ...
+
+    def predict(
+        self,
+        folder: Path,
+        images: Sequence[LabeledImage],
+        *,
+        classes: Sequence[str],
+        progress: Progress,
+    ) -> Iterator[tuple[str, tuple[Detection, ...]]]:
+        """(sample id, detections) for every image asked, in the order asked."""
+        ...
+
+
+class Annotator(Protocol):
+    """Send a batch out to people, and bring their answers back."""
+
+    def send(
+        self, batch: Batch, images: Sequence[LabeledImage], *, classes: Sequence[str]
+    ) -> Mapping[str, Any]: ...
+
+    def fetch(self, batch: Batch, *, classes: Sequence[str]) -> Iterable[Annotation]: ...
+
+
+class Mirror(Protocol):
+    """Push what the loop decided to a viewer; pushing twice changes nothing."""
+
+    def push_samples(self, samples: Sequence[Sample]) -> None: ...
+
+    def push_batch(self, batch: Batch, picks: Sequence[Pick]) -> None: ...
+
+    def push_failures(self, iteration: int, failures: Sequence[Failure]) -> None: ...
+
+
+class Engine(Protocol):
+    """Run a function over chunks, in the order given: local threads, or a cluster."""
+
+    def map(self, function: Callable[[T], R], chunks: Iterable[T]) -> Iterator[R]: ...
