@@ -1,4 +1,4 @@
-"""The ports: what an adapter must offer. Built-in adapters and plugins come by the same entry points.
+"""The ports: what an adapter must offer; built-ins and plugins come by the same entry points.
 
 Entry-point groups: annoloop.readers, annoloop.writers, annoloop.embedders, annoloop.trainers,
 annoloop.annotators, annoloop.mirrors, annoloop.engines, annoloop.strategies. An entry point names a

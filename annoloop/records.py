@@ -149,11 +149,12 @@ class Sample:
     status: Status = Status.UNLABELED
     why: str | None = None
     external_id: str | None = None
+    bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Annotation:
-    """One person's answer for one sample in one batch. Never changed, only followed by a newer one."""
+    """One person's answer for one sample in one batch; a correction is a newer annotation."""
 
     sample_id: str
     batch: str
@@ -291,6 +292,7 @@ class ForeignImage:
     answer: Answer | None = None
     why: str | None = None
     split: str | None = None
+    columns: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,6 +302,21 @@ class ForeignDataset:
     classes: tuple[str, ...]
     images: tuple[ForeignImage, ...]
     problems: tuple[Problem, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What a project is made of: images, and labels for some of them if there are any.
+
+    With `adopt_labels` the labels of pool samples enter as annotated batch v0; without, they are
+    reference labels, which serve val, golden, test and the oracle only.
+    """
+
+    images: str | None = None
+    labels: str | None = None
+    format: str | None = None
+    classes: tuple[str, ...] = ()
+    adopt_labels: bool = False
 
 
 @dataclass(frozen=True, slots=True)

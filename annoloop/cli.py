@@ -1,0 +1,318 @@
+"""The command line: one function per verb. stdout is data, stderr is talk."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from annoloop import __version__
+from annoloop.cli_options import HERE, Folder, Json, names, not_built, open_project, say, show
+from annoloop.cli_people import annotate, batch, golden
+from annoloop.errors import AnnoloopError, SettingsError
+
+EXPECTED, USAGE, UNEXPECTED, INTERRUPTED = 1, 2, 3, 130
+"""Exit codes: 1 an expected failure, 2 wrong usage, 3 a bug of ours, 130 interrupted."""
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="The annotation loop: golden check, annotate, train, evaluate, select, stop or repeat.",
+)
+fiftyone = typer.Typer(no_args_is_help=True, help="The loop for FiftyOne users.")
+app.add_typer(batch, name="batch")
+app.add_typer(annotate, name="annotate")
+app.add_typer(golden, name="golden")
+app.add_typer(fiftyone, name="fiftyone")
+
+
+@app.command()
+def init(
+    directory: Path,
+    images: Annotated[str | None, typer.Option(help="Folder of the images.")] = None,
+    labels: Annotated[str | None, typer.Option(help="Reference labels.")] = None,
+    form: Annotated[str | None, typer.Option("--format", help="coco, yolo or voc.")] = None,
+    classes: Annotated[str, typer.Option(help="Class names, a,b,c, in order.")] = "",
+    adopt_labels: Annotated[
+        bool, typer.Option(help="Labelled pool images enter as annotated batch v0.")
+    ] = False,
+    group: Annotated[str, typer.Option(help="none, folder, column:NAME or rule:REGEX.")] = "none",
+    skip_bad: Annotated[bool, typer.Option(help="Leave bad files out and list them.")] = False,
+    dataset: Annotated[str | None, typer.Option("--fiftyone", help="A FiftyOne dataset.")] = None,
+    json: Json = False,
+) -> None:
+    """Make a project, ingest samples and any labels."""
+    from annoloop.project import Project
+    from annoloop.records import Source
+    from annoloop.render import progress_bar
+
+    if dataset is not None:
+        raise not_built("init --fiftyone")
+    source = Source(images, labels, form, names(classes), adopt_labels)
+    _, made = Project.init(
+        directory,
+        source,
+        group=group,
+        overrides={"images": {"skip_bad": True}} if skip_bad else None,
+        say=say,
+        progress=progress_bar(),
+    )
+    show(made, as_json=json)
+
+
+@app.command()
+def ingest(
+    labels: Annotated[str | None, typer.Option(help="Reference labels to add.")] = None,
+    form: Annotated[str | None, typer.Option("--format", help="coco, yolo or voc.")] = None,
+    classes: Annotated[str, typer.Option(help="Class names to add, a,b,c.")] = "",
+    adopt_labels: Annotated[bool, typer.Option(help="See init.")] = False,
+    skip_bad: Annotated[bool, typer.Option(help="Leave bad files out and list them.")] = False,
+    project: Folder = HERE,
+    json: Json = False,
+) -> None:
+    """Add what is new: images, labels, classes."""
+    from annoloop.records import Source
+
+    source = Source(None, labels, form, names(classes), adopt_labels)
+    overrides = {"images": {"skip_bad": True}} if skip_bad else None
+    show(open_project(project, overrides).ingest(source), as_json=json)
+
+
+@app.command()
+def split(project: Folder = HERE, json: Json = False) -> None:
+    """Assign and lock test, val, golden and pool; report leaks."""
+    show(open_project(project).split(), as_json=json)
+
+
+@app.command()
+def embed(
+    embedder: Annotated[str | None, typer.Option(help="Another embedder.")] = None,
+    project: Folder = HERE,
+    json: Json = False,
+) -> None:
+    """A vector for every image that has none yet."""
+    overrides = {"embed": {"embedder": embedder}} if embedder else None
+    show(open_project(project, overrides).embed(), as_json=json)
+
+
+@app.command()
+def score(project: Folder = HERE, json: Json = False) -> None:
+    """Coverage scores of the unlabeled pool, given what is labelled."""
+    show(open_project(project).score(), as_json=json)
+
+
+@app.command()
+def select(
+    size: Annotated[int | None, typer.Option(help="Number of images.")] = None,
+    mix: Annotated[str | None, typer.Option(help="coverage=0.3,targeted=0.7")] = None,
+    seed: Annotated[int | None, typer.Option(help="Another seed.")] = None,
+    dry_run: Annotated[bool, typer.Option(help="Show the batch without taking it.")] = False,
+    project: Folder = HERE,
+    json: Json = False,
+) -> None:
+    """The next batch, each pick with its reason."""
+    shares = None if mix is None else _mix(mix)
+    made = open_project(project).select(size, mix=shares, seed=seed, dry_run=dry_run)
+    show(made, as_json=json)
+
+
+def _mix(text: str) -> dict[str, float]:
+    try:
+        pairs = [part.split("=") for part in text.split(",")]
+        return {name.strip(): float(share) for name, share in pairs}
+    except ValueError as error:
+        raise SettingsError(
+            f"--mix {text!r} is not a mix", fix="Write it like coverage=0.3,targeted=0.7."
+        ) from error
+
+
+@app.command()
+def train(
+    trainer: Annotated[str | None, typer.Option(help="Another trainer.")] = None,
+    project: Folder = HERE,
+    json: Json = False,
+) -> None:
+    """A model of all annotated data."""
+    overrides = {"train": {"trainer": trainer}} if trainer else None
+    show(open_project(project, overrides).train(), as_json=json)
+
+
+@app.command()
+def predict(project: Folder = HERE, json: Json = False) -> None:
+    """Predictions of the newest model on val and pool."""
+    show(open_project(project).predict(), as_json=json)
+
+
+@app.command()
+def evaluate(
+    split_name: Annotated[str, typer.Option("--split", help="val, or test (counted).")] = "val",
+    project: Folder = HERE,
+    json: Json = False,
+) -> None:
+    """Metrics on gauge and val, typed failures from mine."""
+    show(open_project(project).evaluate(split_name), as_json=json)
+
+
+@app.command()
+def failures(project: Folder = HERE, json: Json = False) -> None:
+    """The typed failures of the newest evaluation."""
+    show(open_project(project).failures(), as_json=json)
+
+
+@app.command()
+def decide(project: Folder = HERE, json: Json = False) -> None:
+    """Stop or continue, with reasons and numbers."""
+    show(open_project(project).decide(), as_json=json)
+
+
+@app.command()
+def status(project: Folder = HERE, json: Json = False) -> None:
+    """Where the loop stands and what is next to do."""
+    show(open_project(project).status(), as_json=json)
+
+
+@app.command()
+def run(
+    iterations: Annotated[int | None, typer.Option(help="At most so many.")] = None,
+    annotator: Annotated[str | None, typer.Option(help="oracle: labels are known.")] = None,
+    project: Folder = HERE,
+    json: Json = False,
+) -> None:
+    """Walk the loop until people are needed or the verdict is stop."""
+    show(open_project(project).run(iterations=iterations, annotator=annotator), as_json=json)
+
+
+@app.command()
+def report(out: Path, project: Folder = HERE, json: Json = False) -> None:
+    """The picture of the loop as one HTML file."""
+    show(open_project(project).report(out), as_json=json)
+
+
+@app.command("app")
+def local_app(json: Json = False) -> None:
+    """The local app (not built yet)."""
+    raise not_built("app")
+
+
+@app.command()
+def demo(
+    directory: Annotated[Path, typer.Argument()] = Path("demo"),
+    iterations: Annotated[int, typer.Option(help="Iterations of the loop.")] = 6,
+    images: Annotated[int, typer.Option(help="Images to generate.")] = 480,
+    seed: Annotated[int, typer.Option(help="Seed of data and loop.")] = 0,
+    json: Json = False,
+) -> None:
+    """The first run: generated digits, the whole loop, and a page to look at."""
+    from annoloop.demo import run_demo
+    from annoloop.render import progress_bar
+
+    made = run_demo(
+        directory,
+        iterations=iterations,
+        images=images,
+        seed=seed,
+        say=say,
+        progress=progress_bar(),
+    )
+    show(made, as_json=json)
+
+
+@app.command()
+def doctor(project: Folder = HERE, json: Json = False) -> None:
+    """What is installed and what is missing."""
+    from annoloop.standalone import check_installation
+
+    there = (project / "annoloop.toml").is_file()
+    made = open_project(project).doctor() if there else check_installation()
+    show(made, as_json=json)
+    if not all(check.ok for check in made.checks):
+        raise typer.Exit(EXPECTED)
+
+
+@app.command()
+def metrics(
+    ground_truth: Annotated[Path, typer.Option(help="COCO annotations.")],
+    detections: Annotated[Path, typer.Option(help="COCO detections.")],
+    json: Json = False,
+) -> None:
+    """The twelve COCO numbers of two files; needs no project."""
+    from annoloop.standalone import file_metrics
+
+    show(file_metrics(ground_truth, detections), as_json=json)
+
+
+@app.command()
+def replay(plan: Path, json: Json = False) -> None:
+    """The loop on labelled data, many strategies and seeds (not built yet)."""
+    raise not_built("replay")
+
+
+@fiftyone.command("iterate")
+def fiftyone_iterate(name: str, json: Json = False) -> None:
+    """One step of the loop on a dataset (not built yet)."""
+    raise not_built("fiftyone iterate")
+
+
+@fiftyone.command("sync")
+def fiftyone_sync(json: Json = False) -> None:
+    """Push the loop's state to a dataset (not built yet)."""
+    raise not_built("fiftyone sync")
+
+
+@fiftyone.command("install-plugin")
+def fiftyone_install_plugin(json: Json = False) -> None:
+    """The plugin for the FiftyOne App (not built yet)."""
+    raise not_built("fiftyone install-plugin")
+
+
+@app.callback(invoke_without_command=True)
+def _version(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    if version:
+        sys.stdout.write(__version__ + "\n")
+        raise typer.Exit
+
+
+def _guarded(call: Callable[[], Any], *, as_json: bool) -> int:
+    """Run the command line and turn what went wrong into words and an exit code."""
+    # Typer carries its own copy of click from 0.20 on; this base is the right one in either case.
+    usage_error: type[Any] = typer.BadParameter.__mro__[1]
+    try:
+        code = call()
+    except AnnoloopError as error:
+        say(f"error: {error.problem}\n  fix: {error.fix}")
+        if as_json:
+            _print_error(error)
+        return EXPECTED
+    except (KeyboardInterrupt, typer.Abort):
+        say("interrupted: what was finished is saved; run the same command to go on")
+        return INTERRUPTED
+    except usage_error as error:
+        error.show()
+        return USAGE
+    except Exception:
+        import traceback
+
+        traceback.print_exc()
+        say("this is a bug in annoloop: please report it with the lines above")
+        return UNEXPECTED
+    return code if isinstance(code, int) else 0  # a verb that exits early returns its code
+
+
+def _print_error(error: AnnoloopError) -> None:
+    import json
+
+    what = {"type": type(error).__name__, "problem": error.problem, "fix": error.fix}
+    sys.stdout.write(json.dumps({"error": what}, ensure_ascii=False) + "\n")
+
+
+def main() -> None:
+    """Entry point of the `annoloop` command."""
+    as_json = "--json" in sys.argv
+    sys.exit(_guarded(lambda: app(standalone_mode=False), as_json=as_json))

@@ -1,0 +1,49 @@
+"""What all verbs share: their common options, opening a project, printing an answer."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from annoloop.errors import NotBuiltError
+
+if TYPE_CHECKING:
+    from annoloop.project import Project
+
+Folder = Annotated[Path, typer.Option("--project", help="Project folder.", show_default="here")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
+HERE = Path()
+
+
+def show(result: Any, *, as_json: bool) -> None:
+    from annoloop import render
+
+    sys.stdout.write(render.to_json(result) if as_json else render.to_text(result))
+    sys.stdout.flush()
+
+
+def say(text: str) -> None:
+    sys.stderr.write(text + "\n")
+    sys.stderr.flush()
+
+
+def open_project(folder: Path, overrides: Mapping[str, Any] | None = None) -> Project:
+    from annoloop.project import Project
+    from annoloop.render import progress_bar
+
+    return Project(folder, overrides=overrides, say=say, progress=progress_bar())
+
+
+def names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def not_built(verb: str) -> NotBuiltError:
+    return NotBuiltError(
+        f"`annoloop {verb}` is not built yet",
+        fix="It has an open issue of its own; `annoloop --help` lists what works today.",
+    )

@@ -1,0 +1,155 @@
+"""The verbs about people's work: `batch`, `annotate`, `golden`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from annoloop.cli_options import HERE, Folder, Json, names, not_built, open_project, show
+from annoloop.errors import InputError
+
+EXPECTED = 1
+
+batch = typer.Typer(no_args_is_help=True, help="What goes to people, and why it was picked.")
+annotate = typer.Typer(no_args_is_help=True, help="Answers back, every image accounted for.")
+golden = typer.Typer(no_args_is_help=True, help="Label quality on the golden set.")
+
+
+@batch.command("list")
+def batch_list(project: Folder = HERE, json: Json = False) -> None:
+    """All batches."""
+    show(open_project(project).batch_list(), as_json=json)
+
+
+@batch.command("show")
+def batch_show(name: str, project: Folder = HERE, json: Json = False) -> None:
+    """Every pick of a batch with source, rank, score and reason."""
+    show(open_project(project).batch_show(name), as_json=json)
+
+
+@batch.command("make")
+def batch_make(
+    kind: Annotated[str, typer.Option(help="val, golden, test, review or relabel.")],
+    size: Annotated[int | None, typer.Option(help="At most so many images.")] = None,
+    of: Annotated[str | None, typer.Option(help="relabel: the images of this batch.")] = None,
+    paths: Annotated[str, typer.Option(help="relabel: these images, a,b,c.")] = "",
+    project: Folder = HERE,
+    json: Json = False,
+) -> None:
+    """Another kind of batch: label a split, review failures, correct labels."""
+    made = open_project(project).batch_make(kind, size=size, of=of, paths=names(paths))
+    show(made, as_json=json)
+
+
+@batch.command("export")
+def batch_export(
+    name: str,
+    out: Path,
+    to: Annotated[str, typer.Option(help="coco, yolo or voc.")] = "coco",
+    prelabels: Annotated[bool, typer.Option(help="With boxes of the newest model.")] = False,
+    project: Folder = HERE,
+    json: Json = False,
+) -> None:
+    """Files to label."""
+    made = open_project(project).batch_export(name, out, to=to, prelabels=prelabels)
+    show(made, as_json=json)
+
+
+@annotate.command("import")
+def annotate_import(
+    file: Path,
+    batch_name: Annotated[str, typer.Option("--batch", help="The batch they answer.")],
+    annotator: Annotated[str, typer.Option(help="Who answered.")],
+    form: Annotated[str | None, typer.Option("--format", help="coco, yolo or voc.")] = None,
+    empty_means: Annotated[
+        str, typer.Option(help="'reviewed': an image without boxes was looked at.")
+    ] = "nothing",
+    ignore_unknown: Annotated[
+        bool, typer.Option(help="Leave images of other batches out.")
+    ] = False,
+    skip_bad: Annotated[bool, typer.Option(help="Leave rows that are no boxes out.")] = False,
+    project: Folder = HERE,
+    json: Json = False,
+) -> None:
+    """Answers back from a file, reconciled before they are merged."""
+    if empty_means not in {"nothing", "reviewed"}:
+        raise InputError(
+            f"--empty-means {empty_means!r} is not known", fix="Use `--empty-means reviewed`."
+        )
+    flags = {
+        "empty_means_reviewed": empty_means == "reviewed",
+        "ignore_unknown": ignore_unknown,
+        "skip_bad": skip_bad,
+    }
+    made = open_project(project).annotate_import(
+        file,
+        batch=batch_name,
+        annotator=annotator,
+        format=form,
+        allow=[name for name, given in flags.items() if given],
+    )
+    show(made, as_json=json)
+
+
+@annotate.command("oracle")
+def annotate_oracle(
+    batch_name: Annotated[str, typer.Option("--batch", help="The batch to answer.")],
+    project: Folder = HERE,
+    json: Json = False,
+) -> None:
+    """Answer a batch from the reference labels."""
+    show(open_project(project).annotate_oracle(batch_name), as_json=json)
+
+
+@annotate.command("close")
+def annotate_close(name: str, project: Folder = HERE, json: Json = False) -> None:
+    """Close a batch: its answers become statuses."""
+    show(open_project(project).annotate_close(name), as_json=json)
+
+
+@annotate.command("requeue")
+def annotate_requeue(project: Folder = HERE, json: Json = False) -> None:
+    """Put pending samples back into the pool."""
+    show(open_project(project).annotate_requeue(), as_json=json)
+
+
+@golden.command("stats")
+def golden_stats(project: Folder = HERE, json: Json = False) -> None:
+    """Statistics of the golden answers, and their history."""
+    show(open_project(project).golden_stats(), as_json=json)
+
+
+@golden.command("plan")
+def golden_plan(project: Folder = HERE, json: Json = False) -> None:
+    """How many blind golden images the next batch hides."""
+    show(open_project(project).golden_plan(), as_json=json)
+
+
+@golden.command("baseline")
+def golden_baseline(project: Folder = HERE, json: Json = False) -> None:
+    """Qualification passes (not built yet)."""
+    show(open_project(project).golden_baseline(), as_json=json)
+
+
+@golden.command("check")
+def golden_check(
+    accept: Annotated[str | None, typer.Option(help="Accept a fail, and say why.")] = None,
+    reference: Annotated[str | None, typer.Option(help="Stand-alone use.")] = None,
+    project: Folder = HERE,
+    json: Json = False,
+) -> None:
+    """Has the label quality drifted? Exits 1 on `fail`."""
+    if reference is not None:
+        raise not_built("golden check --reference")
+    made = open_project(project).golden_check(accept=accept)
+    show(made, as_json=json)
+    if made.verdict == "fail" and not made.accepted:
+        raise typer.Exit(EXPECTED)
+
+
+@golden.command("power")
+def golden_power(json: Json = False) -> None:
+    """How many golden images are needed (not built yet)."""
+    raise not_built("golden power")

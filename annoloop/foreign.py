@@ -1,0 +1,123 @@
+"""What every reader of foreign files refuses and drops, in the same words for each format."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path, PurePosixPath
+
+from annoloop.errors import InputError
+from annoloop.records import Answer, Box, ForeignDataset, ForeignImage, Problem
+
+MAX_NAME = 200
+"""Longest class name, in characters."""
+
+HINTS = {".json": "coco", ".yaml": "yolo", ".yml": "yolo", ".data": "yolo", ".xml": "voc"}
+
+
+def wrong_format(source: Path, wanted: str) -> InputError:
+    """The error for a source that is missing, or is not of the format that was asked for."""
+    if not source.exists():
+        return InputError(f"{source}: there is no such file or folder", fix="Correct the path.")
+    inside = [source] if source.is_file() else sorted(source.iterdir())
+    seen = {HINTS[p.suffix.lower()]: p.name for p in inside if p.suffix.lower() in HINTS}
+    other = [f"{name} looks like {kind}" for kind, name in sorted(seen.items()) if kind != wanted]
+    return InputError(
+        f"{source}: not a {wanted.upper()} data set" + (f" ({other[0]})" if other else ""),
+        fix=f"Name the right file or folder, or another format than `--format {wanted}`.",
+    )
+
+
+def class_names(names: Sequence[str], where: str) -> tuple[str, ...]:
+    """The names, if each is unique, not empty, printable and at most 200 characters long."""
+    for position, name in enumerate(names):
+        what = None
+        if not name.strip():
+            what = "is empty"
+        elif len(name) > MAX_NAME:
+            what = f"has {len(name)} characters, more than {MAX_NAME}"
+        elif not _is_printable(name):
+            what = f"{name!a} has control characters"
+        if what:
+            raise InputError(f"{where}: class name {position} {what}", fix="Rename the class.")
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        raise InputError(
+            f"{where}: the class name {twice[0]!r} is there twice", fix="Merge or rename them."
+        )
+    return tuple(names)
+
+
+def image_path(name: str, where: str) -> str:
+    """The path in POSIX form, if it is relative and stays below its folder."""
+    path = PurePosixPath(name.replace("\\", "/"))
+    first = path.parts[0] if path.parts else ""
+    if not first or not _is_printable(name):
+        raise InputError(f"{where}: {name!a} is no file name", fix="Name the image file.")
+    drive_or_url = first.endswith(":") or first[1:2] == ":"
+    if path.is_absolute() or drive_or_url or ".." in path.parts:
+        raise InputError(
+            f"{where}: the path {name!r} is absolute or leaves its folder",
+            fix="Write paths relative to the image folder, without `..`.",
+        )
+    return path.as_posix()
+
+
+def why_dropped(box: Box, width: int | None, height: int | None) -> str | None:
+    """Why a box cannot be used, or None: it has no area, or lies wholly outside its image."""
+    x, y, w, h = box
+    if w <= 0 or h <= 0:
+        return f"the box has no area ({w:g} × {h:g} pixels)"
+    right = width is not None and x >= width
+    below = height is not None and y >= height
+    if x + w <= 0 or y + h <= 0 or right or below:
+        return f"the box ({x:g}, {y:g}, {w:g}, {h:g}) lies wholly outside its image"
+    return None
+
+
+def after_drops(image: ForeignImage, dropped: int) -> ForeignImage:
+    """An image that lost every box to `why_dropped` is not reviewed-empty: somebody saw objects."""
+    if not dropped or image.labels:
+        return image
+    answer = None if image.answer in (Answer.COMPLETE, Answer.EMPTY) else image.answer
+    return replace(image, reviewed=False, answer=answer)
+
+
+def assemble(
+    source: Path,
+    classes: tuple[str, ...],
+    *,
+    images: Iterable[ForeignImage],
+    problems: Iterable[Problem],
+) -> ForeignDataset:
+    """The data set sorted by path. Raises InputError if two images have the same path."""
+    ordered = sorted(images, key=lambda image: image.path)
+    for one, other in pairwise(ordered):
+        if one.path == other.path:
+            raise InputError(
+                f"{source}: the image {one.path} is there twice", fix="Keep one of the two."
+            )
+    return ForeignDataset(classes, tuple(ordered), tuple(problems))
+
+
+def written_paths(paths: Sequence[str], *, suffix: str | None = None) -> list[str]:
+    """The paths to write, each once; with `suffix` as label files (`a/b.jpg` → `a/b.xml`).
+
+    Raises InputError for an unsafe path, and where two images would share one file.
+    """
+    written = [foreign_safe for foreign_safe in (image_path(p, "export") for p in paths)]
+    if suffix is not None:
+        written = [PurePosixPath(path).with_suffix(suffix).as_posix() for path in written]
+    first: dict[str, str] = {}
+    for path, file in zip(paths, written, strict=True):
+        if first.setdefault(file, path) != path or len(first):
+            pass
+    return written
+
+
+def _is_printable(text: str) -> bool:
+    # Control characters, lone surrogates, line and paragraph separators.
+    return not any(unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") for c in text)

@@ -1,0 +1,275 @@
+"""Results as text for people and as JSON for programs; progress bars on stderr."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, fields, is_dataclass
+from typing import Any
+
+from annoloop import results
+from annoloop.ports import Progress, silent
+from annoloop.records import Problem, Shortfall
+
+SHOWN = 20
+
+
+def to_json(result: Any) -> str:
+    """One JSON document; NaN does not occur, an undefined number is null."""
+    return json.dumps(asdict(result), indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+
+
+def to_text(result: Any) -> str:
+    """What a person reads: a page of its own where there is one, plain `key  value` otherwise."""
+    page = PAGES.get(type(result))
+    lines = page(result) if page is not None else _plain(result)
+    return "\n".join(lines) + "\n"
+
+
+def _plain(result: Any) -> list[str]:
+    shown = []
+    width = max(len(f.name) for f in fields(result))
+    for field in fields(result):
+        value = getattr(result, field.name)
+        if value is None or value in ((), {}):
+            continue
+        shown.append(f"{field.name.replace('_', ' '):<{width}}  {_value(value)}")
+    return shown
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{k} {_value(v)}" for k, v in value.items()) or "none"
+    if isinstance(value, Problem):
+        where = f"{value.file} {value.row}".strip()
+        return f"{where}: {value.what} ({value.action})"
+    if isinstance(value, Shortfall):
+        taker = value.refilled_by or "nobody"
+        return f"{value.source}: {value.got} of {value.asked}, refilled by {taker} ({value.why})"
+    if is_dataclass(value) and not isinstance(value, type):
+        return _value(asdict(value))
+    if isinstance(value, list | tuple):
+        return _listed(value)
+    return str(value)
+
+
+def _listed(values: Sequence[Any]) -> str:
+    if all(isinstance(v, str) and len(v) < 40 and " " not in v for v in values):
+        more = f" … and {len(values) - SHOWN} more" if len(values) > SHOWN else ""
+        return ", ".join(values[:SHOWN]) + more
+    lines = [f"\n  {_value(v)}" for v in values[:SHOWN]]
+    if len(values) > SHOWN:
+        lines.append(f"\n  … and {len(values) - SHOWN} more")
+    return "".join(lines)
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> list[str]:
+    """Columns aligned by hand: the output is the same in a pipe, a log and a terminal."""
+    cells = [[str(c) for c in header], *[[_cell(c) for c in row] for row in rows]]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
+    lines = ["  ".join(f"{c:<{w}}" for c, w in zip(r, widths, strict=True)).rstrip() for r in cells]
+    return [lines[0], "  ".join("-" * w for w in widths), *lines[1:]]
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return "–"
+    return f"{value:.3f}" if isinstance(value, float) else str(value)
+
+
+def iterations_table(rows: Sequence[results.IterationRow], metric: str) -> list[str]:
+    """The table of iterations: labels, metric, batch by source, golden, verdict."""
+    header = ("iteration", "images", "boxes", metric, "AP", "AP val", "batch", "golden", "verdict")
+    body = [
+        (
+            row.name,
+            row.images,
+            row.boxes,
+            row.metric,
+            row.ap,
+            row.ap_val,
+            " + ".join(f"{n} {source}" for source, n in row.batch.items()) or None,
+            row.golden,
+            row.verdict,
+        )
+        for row in rows
+    ]
+    return table(header, body)
+
+
+def _status(r: results.StatusResult) -> list[str]:
+    pool = r.pool
+    sides = ", ".join(f"{name} {n}" for name, n in sorted(r.splits.items()))
+    lines = [
+        f"project   {r.project}",
+        f"samples   {r.samples} ({sides})",
+        f"pool      {pool.total}: {pool.annotated} annotated ({pool.annotated_percent} %), "
+        f"{pool.selected} selected ({pool.selected_percent} %), "
+        f"{pool.unlabeled} still unlabeled ({pool.unlabeled_percent} %), "
+        f"{pool.pending} pending, {pool.skipped} skipped",
+    ]
+    if r.batches:
+        header = ("batch", "kind", "state", "images", "answered", "by source")
+        body = [
+            (
+                b.name,
+                b.kind,
+                "open" if b.open else "closed",
+                b.size,
+                b.answered,
+                _value(b.by_source),
+            )
+            for b in r.batches
+        ]
+        lines += ["", *table(header, body)]
+    if r.iterations:
+        lines += ["", *iterations_table(r.iterations, r.metric)]
+        reason = next((row.reason for row in reversed(r.iterations) if row.reason), None)
+        if reason:
+            lines += ["", reason]
+    return [*lines, "", f"next      {r.next_step}"]
+
+
+def _select(r: results.SelectResult) -> list[str]:
+    what = "would be" if r.dry_run else "is"
+    lines = [
+        f"batch {r.batch} {what} {r.size} images ({_value(r.by_source)}), seed {r.seed}; "
+        f"{r.blind_golden} blind golden on top",
+        *(f"note: {note}" for note in r.notes),
+        *(f"short: {_value(s)}" for s in r.shortfalls),
+        "",
+        *_picks(r.picks),
+    ]
+    if not r.dry_run:
+        lines += ["", f"next: annoloop batch export {r.batch} OUT --to coco"]
+    return lines
+
+
+def _picks(picks: Sequence[results.PickView]) -> list[str]:
+    body = [(p.path, p.source, p.rank, p.score, p.reason) for p in picks[:SHOWN]]
+    lines = table(("image", "source", "rank", "score", "why"), body)
+    if len(picks) > SHOWN:
+        lines.append(f"… and {len(picks) - SHOWN} more (all with --json)")
+    return lines
+
+
+def _show(r: results.BatchShowResult) -> list[str]:
+    b = r.batch
+    state = "open" if b.open else f"closed {b.closed_at}"
+    return [
+        f"batch {b.name} ({b.kind}), {state}: {b.size} images ({_value(b.by_source)}), "
+        f"{b.answered} answered",
+        *(f"note: {note}" for note in r.notes),
+        *(f"short: {_value(s)}" for s in r.shortfalls),
+        "",
+        *_picks(r.picks),
+    ]
+
+
+def _batches(r: results.BatchListResult) -> list[str]:
+    header = ("batch", "kind", "state", "images", "answered", "by source")
+    body = [
+        (b.name, b.kind, "open" if b.open else "closed", b.size, b.answered, _value(b.by_source))
+        for b in r.batches
+    ]
+    return table(header, body)
+
+
+def _run(r: results.RunResult) -> list[str]:
+    return [
+        *iterations_table(r.rows, "metric"),
+        "",
+        f"{r.iterations} iterations; stopped because {r.stopped_because}",
+        f"next: {r.next_step}",
+    ]
+
+
+def _demo(r: results.DemoResult) -> list[str]:
+    return [
+        *iterations_table(r.rows, "AP50"),
+        "",
+        f"project  {r.project} (batch {r.open_batch} is open and unlabelled)",
+        f"page     {r.report}",
+        f"took     {r.seconds:.0f} s",
+    ]
+
+
+def _failures(r: results.FailuresResult) -> list[str]:
+    body = [(v.text, v.path, v.failure.score, v.failure.iou, v.failure.price) for v in r.failures]
+    lines = [
+        f"model {r.model}: {len(r.failures)} failures on {r.images} images of mine",
+        f"by type   {_value(r.by_type)}",
+        f"by class  {_value(r.by_class)}",
+        f"most misses        {_value(r.high_fn)}",
+        f"most false alarms  {_value(r.high_fp)}",
+        "",
+        *table(("failure", "image", "score", "IoU", "price"), body[:SHOWN]),
+    ]
+    return [*lines, f"… and {len(body) - SHOWN} more"] if len(body) > SHOWN else lines
+
+
+def _summary(numbers: Mapping[str, Any] | None) -> str:
+    if numbers is None:
+        return "–"
+    return ", ".join(f"{k} {_cell(v)}" for k, v in numbers["summary"].items())
+
+
+def _evaluate(r: results.EvaluateResult) -> list[str]:
+    sides = (("gauge", r.gauge), ("val", r.val), ("test", r.test))
+    lines = [f"model {r.model} on {r.split}"]
+    lines += [f"{name:<6} {_summary(numbers)}" for name, numbers in sides if numbers is not None]
+    if r.split == "val":
+        lines.append(f"failures of mine at score ≥ {r.min_score:.3g}: {_value(r.failures)}")
+    if r.unseen_classes:
+        lines.append(f"never seen in training, yet counted: {_value(r.unseen_classes)}")
+    return [*lines, *(f"note: {note}" for note in r.notes)]
+
+
+def _metrics(r: results.MetricsResult) -> list[str]:
+    lines = [f"{name:<6} {_cell(value)}" for name, value in r.summary.items()]
+    return [*lines, f"{r.images} images, {r.boxes} boxes, {r.detections} detections"]
+
+
+def _doctor(r: results.DoctorResult) -> list[str]:
+    lines = [f"annoloop {r.version}"]
+    lines += [f"{'ok ' if c.ok else 'NO '} {c.name:<24} {c.found}" for c in r.checks]
+    lines += [f"fix {c.name}: {c.fix}" for c in r.checks if not c.ok]
+    return [*lines, *(f"{kind:<12} {', '.join(found)}" for kind, found in r.adapters.items())]
+
+
+def _init(r: results.InitResult) -> list[str]:
+    where = f"project {r.project}"
+    return [where, *_plain(r.ingest), f"next: annoloop split --project {r.project}"]
+
+
+PAGES: dict[type, Callable[[Any], list[str]]] = {
+    results.InitResult: _init,
+    results.StatusResult: _status,
+    results.SelectResult: _select,
+    results.BatchShowResult: _show,
+    results.BatchListResult: _batches,
+    results.RunResult: _run,
+    results.DemoResult: _demo,
+    results.FailuresResult: _failures,
+    results.EvaluateResult: _evaluate,
+    results.MetricsResult: _metrics,
+    results.DoctorResult: _doctor,
+}
+
+
+def progress_bar() -> Progress:
+    """A progress line on stderr: redrawn on a terminal, silent in a pipe."""
+    if not sys.stderr.isatty():
+        return silent
+
+    def show(done: int, total: int, what: str) -> None:
+        share = done / total if total else 1.0
+        bar = "█" * int(30 * share)
+        end = "\n" if done >= total else ""
+        sys.stderr.write(f"\r{what:<18} {bar:<30} {done}/{total}{end}")
+        sys.stderr.flush()
+
+    return show

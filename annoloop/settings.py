@@ -1,0 +1,222 @@
+"""Settings: annoloop.toml < environment (ANNOLOOP_SECTION__KEY) < flags."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from annoloop.errors import SettingsError
+
+FILE = "annoloop.toml"
+PREFIX = "ANNOLOOP_"
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ImagesSettings(Section):
+    root: str = "images"
+    """Folder of the images, relative to the project folder or absolute."""
+    skip_bad: bool = False
+    """Leave unreadable images and unmatched labels out (and list them) instead of refusing."""
+
+
+class StoreSettings(Section):
+    url: str = "sqlite:///annoloop.db"
+    """Database: SQLite beside annoloop.toml by default; a relative SQLite path is the project's."""
+
+
+class SplitSettings(Section):
+    test: float = Field(0.15, ge=0, lt=1)
+    val: float = Field(0.15, gt=0, lt=1)
+    golden: int | Literal["auto"] = "auto"
+    """Number of golden samples; auto is max(5 %, min(50 images, 15 %))."""
+    group: str = "none"
+    """What must stay together: none, folder, column:NAME, or rule:REGEX with one group in it."""
+    near_duplicates: bool = True
+    seed: int = 0
+
+    @model_validator(mode="after")
+    def _room_for_the_pool(self) -> SplitSettings:
+        if self.test + self.val >= 0.9:
+            raise ValueError("test + val leave no pool to label: keep them below 0.9 together")
+        return self
+
+
+class EmbedSettings(Section):
+    embedder: str = "pixels"
+    options: dict[str, Any] = Field(default_factory=dict)
+    chunk: int = Field(256, ge=1)
+
+
+class CoverageSettings(Section):
+    draws: int | Literal["auto"] = "auto"
+    neighbours: int = Field(1000, ge=1)
+
+
+class SelectSettings(Section):
+    mix: dict[str, float] = Field(default_factory=lambda: {"coverage": 0.3, "targeted": 0.7})
+    first_size: int = Field(30, ge=1)
+    first_share: float = Field(0.25, gt=0, le=1)
+    share: float = Field(0.2, gt=0, le=1)
+    minimum: int = Field(10, ge=1)
+    seed: int = 0
+
+
+class TrainSettings(Section):
+    trainer: str = "classical"
+    options: dict[str, Any] = Field(default_factory=dict)
+    seed: int = 0
+
+
+class EvaluateSettings(Section):
+    iou: float = Field(0.5, gt=0, lt=1)
+    min_score: float | Literal["auto"] = "auto"
+    """Score from which a detection counts; auto is the threshold of the best F1 on `mine`."""
+
+
+class GoldenSettings(Section):
+    share: float = Field(0.1, ge=0, le=1)
+    """Blind golden images added to each batch, as a share of its size."""
+    tolerance: float = Field(0.05, gt=0, lt=1)
+
+
+class StopSettings(Section):
+    metric: Literal["AP", "AP50", "AP75"] = "AP50"
+    target: float | None = Field(None, gt=0, le=1)
+    budget_images: int | None = Field(None, ge=1)
+    budget_boxes: int | None = Field(None, ge=1)
+    budget_minutes: float | None = Field(None, gt=0)
+
+
+class CostSettings(Section):
+    seconds_per_image: float = Field(10.0, ge=0)
+    seconds_per_box: float = Field(7.0, ge=0)
+
+
+class Settings(Section):
+    images: ImagesSettings = ImagesSettings()
+    store: StoreSettings = StoreSettings()
+    split: SplitSettings = SplitSettings()
+    embed: EmbedSettings = EmbedSettings()
+    coverage: CoverageSettings = CoverageSettings()
+    select: SelectSettings = SelectSettings()
+    train: TrainSettings = TrainSettings()
+    evaluate: EvaluateSettings = EvaluateSettings()
+    golden: GoldenSettings = GoldenSettings()
+    stop: StopSettings = StopSettings()
+    cost: CostSettings = CostSettings()
+
+
+def load(
+    folder: Path, *, environ: Mapping[str, str], overrides: Mapping[str, Any] | None = None
+) -> Settings:
+    """Settings of the project in `folder`. Raises SettingsError naming the file and the key."""
+    file = folder / FILE
+    try:
+        written = tomllib.loads(file.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(
+            f"{file} is not valid TOML: {error}", fix="Mend the line that it names."
+        ) from error
+    layers = (
+        (str(file), written),
+        ("the environment", from_environment(environ)),
+        ("a flag", overrides or {}),
+    )
+    values: dict[str, Any] = {}
+    for origin, layer in layers:
+        if not layer:
+            continue
+        values = _merge(values, layer)
+        _validate(values, origin)
+    return _validate(values, str(file))
+
+
+def from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
+    """ANNOLOOP_TRAIN__TRAINER=x → {"train": {"trainer": "x"}}; values are JSON where they parse."""
+    found: dict[str, Any] = {}
+    for name, text in environ.items():
+        if not name.startswith(PREFIX) or "__" not in name:
+            continue
+        section, _, key = name.removeprefix(PREFIX).lower().partition("__")
+        try:
+            value = json.loads(text)
+        except json.JSONDecodeError:
+            value = text
+        found.setdefault(section, {})[key] = value
+    return found
+
+
+def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in over.items():
+        known = merged.get(key)
+        # A mix replaces the mix before it: merged shares would no longer sum to 1.
+        if isinstance(known, dict) and isinstance(value, Mapping) and key != "mix":
+            merged[key] = _merge(known, value)
+        else:
+            merged[key] = value
+    return merged
+
+
+def _validate(values: Mapping[str, Any], origin: str) -> Settings:
+    try:
+        return Settings.model_validate(values)
+    except ValidationError as error:
+        raise _explain(error, origin) from error
+
+
+def _explain(error: ValidationError, origin: str) -> SettingsError:
+    first = error.errors()[0]
+    path = ".".join(str(part) for part in first["loc"])
+    if first["type"] != "extra_forbidden":
+        return SettingsError(
+            f"{origin}: {path or 'settings'}: {first['msg']} (found {first.get('input')!r})",
+            fix="Correct this value, or delete the line to use the default.",
+        )
+    section: Any = Settings
+    for part in first["loc"][:-1]:
+        section = section.model_fields[str(part)].annotation
+    near = difflib.get_close_matches(str(first["loc"][-1]), list(section.model_fields), n=1)
+    known = ", ".join(section.model_fields)
+    return SettingsError(
+        f"{origin}: unknown key {path}",
+        fix=f"Did you mean {near[0]}?" if near else f"Known keys here: {known}.",
+    )
+
+
+def template(images_root: str, *, group: str = "none") -> str:
+    """The first annoloop.toml: what people change most; everything else has its default."""
+    return f"""# annoloop project. Every key has a default; docs/settings.md lists them all.
+
+[images]
+root = {json.dumps(images_root)}
+
+[split]
+test = 0.15
+val = 0.15
+golden = "auto"              # max(5 %, min(50 images, 15 %))
+group = {json.dumps(group)}             # none, folder, column:NAME, rule:REGEX
+
+[embed]
+embedder = "pixels"          # classical descriptors; see docs/embedders.md for real work
+
+[select]
+mix = {{ coverage = 0.3, targeted = 0.7 }}
+
+[train]
+trainer = "classical"        # a small baseline; see docs/trainers.md for real work
+
+[stop]
+metric = "AP50"
+# target = 0.8
+# budget_images = 1000
+"""

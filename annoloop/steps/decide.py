@@ -1,0 +1,96 @@
+"""`decide`: stop or continue, with the reason and the numbers behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from annoloop.core import stopping
+from annoloop.errors import NotReadyError
+from annoloop.records import GoldenVerdict, Split, Status
+from annoloop.results import DecideResult
+from annoloop.steps.context import Context
+from annoloop.steps.evaluate import ensure_trained, evaluate
+from annoloop.steps.train import training_set
+from annoloop.store import db, iterations, samples
+from annoloop.store.iterations import Iteration
+
+
+def decide(context: Context) -> DecideResult:
+    """The verdict of the newest iteration; evaluates first (and says so) if need be."""
+    iteration = _ensure_evaluated(context)
+    settings = context.settings
+    rules = stopping.Rules(
+        target=settings.stop.target,
+        metric=settings.stop.metric,
+        budget_images=settings.stop.budget_images,
+        budget_boxes=settings.stop.budget_boxes,
+        budget_minutes=settings.stop.budget_minutes,
+    )
+    decision = stopping.decide(_standing(context, iteration), rules)
+    record = {
+        "verdict": str(decision.verdict),
+        "reason": decision.reason,
+        "numbers": dict(decision.numbers),
+    }
+    with context.store.write() as connection:
+        at = context.now()
+        iterations.add_step(
+            connection, iteration.number, "decide", at=at, who=context.who, record=record
+        )
+        db.record(
+            connection,
+            at=at,
+            who=context.who,
+            what="decide",
+            target=iteration.name,
+            details=record,
+        )
+    return DecideResult(
+        iteration.name, str(decision.verdict), decision.reason, dict(decision.numbers)
+    )
+
+
+def _standing(context: Context, iteration: Iteration) -> stopping.Standing:
+    images, _ = training_set(context)
+    with context.store.read() as connection:
+        counts = samples.counts(connection)
+    boxes = sum(len(image.labels) for image in images)
+    cost = context.settings.cost
+    gauge: Mapping[str, Any] = iteration.steps["evaluate"].record["gauge"]
+    golden = iteration.steps["golden"].record
+    left = sum(counts.get((Split.POOL, s), 0) for s in (Status.UNLABELED, Status.PENDING))
+    return stopping.Standing(
+        metric=gauge["summary"][context.settings.stop.metric],
+        images=len(images),
+        boxes=boxes,
+        minutes=(len(images) * cost.seconds_per_image + boxes * cost.seconds_per_box) / 60,
+        pool_left=left,
+        golden=GoldenVerdict(golden["verdict"]),
+        golden_accepted=bool(golden.get("accepted")),
+    )
+
+
+def _ensure_evaluated(context: Context) -> Iteration:
+    iteration = ensure_trained(context)
+    model = iteration.steps["train"].record["model"]
+    done = iteration.steps.get("evaluate")
+    if done is None or done.record["model"] != model:
+        context.say(f"model {model} has not been evaluated: evaluating it (annoloop evaluate)")
+        evaluate(context)
+        iteration = ensure_trained(context)
+    return iteration
+
+
+def ensure_decided(context: Context) -> Iteration:
+    """The newest iteration with a verdict; decides first (and says so) if it has none."""
+    with context.store.read() as connection:
+        newest = iterations.newest_iteration(connection)
+    if newest is None:
+        raise NotReadyError("there is no iteration yet", fix="Run `annoloop select` first.")
+    if newest.next_step is not None:
+        context.say(f"{newest.name} has no verdict yet: deciding (annoloop decide)")
+        decide(context)
+        with context.store.read() as connection:
+            newest = iterations.newest_iteration(connection) or newest
+    return newest

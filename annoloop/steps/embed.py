@@ -1,0 +1,55 @@
+"""`embed`: one vector for each image, appended in chunks, so that a killed run goes on."""
+
+from __future__ import annotations
+
+from annoloop.records import Split
+from annoloop.results import EmbedResult
+from annoloop.steps.context import Context
+from annoloop.store import db, samples
+
+
+def embed(context: Context) -> EmbedResult:
+    """Embed every image that has no vector yet; vectors are keyed by content hash."""
+    embedder = context.embedder()
+    with context.store.read() as connection:
+        everything = samples.load(connection)
+    known = context.vectors.vector_keys(embedder.name)
+    todo = {s.sha256: s.uri for s in everything if s.sha256 not in known}
+    keys = sorted(todo)
+    started = context.stopwatch()
+    chunk = context.settings.embed.chunk
+    for start in range(0, len(keys), chunk):
+        part = keys[start : start + chunk]
+        vectors = embedder.embed([todo[key] for key in part])
+        context.vectors.add_vectors(embedder.name, part, vectors)
+        context.progress(min(start + chunk, len(keys)), len(keys), "embedding")
+    if keys:
+        with context.store.write() as connection:
+            db.record(
+                connection,
+                at=context.now(),
+                who=context.who,
+                what="embed",
+                target=embedder.name,
+                details={"images": len(keys)},
+            )
+    return EmbedResult(
+        embedder=embedder.name,
+        width=context.vectors.width(embedder.name) or 0,
+        embedded=len(keys),
+        already=len({s.sha256 for s in everything}) - len(keys),
+        seconds=round(context.stopwatch() - started, 3),
+    )
+
+
+def ensure_embedded(context: Context) -> str:
+    """Embed what has no vector yet, and say so; returns the name of the vectors."""
+    name = context.embedder().name
+    known = context.vectors.vector_keys(name)
+    with context.store.read() as connection:
+        pool = samples.load(connection, split=Split.POOL)
+    missing = sum(s.sha256 not in known for s in pool)
+    if missing:
+        context.say(f"{missing} images have no {name} vector: embedding them (annoloop embed)")
+        embed(context)
+    return name

@@ -1,0 +1,95 @@
+"""`score`: coverage scores of the unlabeled pool, conditional on what is labelled already."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from annoloop.core import coverage
+from annoloop.errors import NotReadyError
+from annoloop.records import Split, Status
+from annoloop.results import ScoreResult
+from annoloop.steps.context import Context
+from annoloop.steps.embed import ensure_embedded
+from annoloop.steps.split import ensure_split
+from annoloop.store import batches, db, samples
+
+OPEN = (Status.UNLABELED, Status.PENDING)
+"""What can still be picked; everything else in the pool counts as covered, or is out."""
+
+
+def score(context: Context) -> ScoreResult:
+    """Rescore the pool with ZCore; labelled and selected samples take part as occupied rows."""
+    ensure_split(context)
+    name = ensure_embedded(context)
+    with context.store.read() as connection:
+        pool = [s for s in samples.load(connection, split=Split.POOL) if s.status != Status.SKIPPED]
+        closed = _closed_batches(batches.load_all(connection))
+    if not any(s.status in OPEN for s in pool):
+        raise NotReadyError(
+            "no unlabeled image is left in the pool",
+            fix="Add images and run `annoloop ingest`; new images join the pool.",
+        )
+    settings = context.settings
+    vectors = context.vectors.load_vectors(name, [s.sha256 for s in pool])
+    occupied = np.array([s.status not in OPEN for s in pool])
+    wanted = settings.coverage.draws
+    draws = coverage.default_draws(len(pool)) if wanted == "auto" else wanted
+    started = context.stopwatch()
+    raw = coverage.zcore(
+        vectors,
+        coverage.make_draws(vectors, draws, rng=np.random.default_rng(settings.select.seed)),
+        n_neighbours=settings.coverage.neighbours,
+        occupied=occupied,
+        progress=lambda done, total, what: context.progress(done, total, what),
+    )
+    candidates = np.flatnonzero(~occupied)
+    at = context.now()
+    result = ScoreResult(
+        strategy="zcore",
+        embedder=name,
+        candidates=len(candidates),
+        occupied=int(occupied.sum()),
+        draws=draws,
+        seed=settings.select.seed,
+        at=at,
+        seconds=round(context.stopwatch() - started, 3),
+    )
+    about = {"at": at, "embedder": name, "occupied": result.occupied, "closed": closed}
+    context.vectors.write_scores(
+        [pool[i].id for i in candidates], coverage.scale(raw[candidates]), about
+    )
+    with context.store.write() as connection:
+        db.record(
+            connection,
+            at=at,
+            who=context.who,
+            what="score",
+            target=name,
+            details={"candidates": result.candidates, "occupied": result.occupied},
+        )
+    return result
+
+
+def ensure_scored(context: Context) -> tuple[dict[str, float], dict[str, Any]]:
+    """The newest stored scores, made again (and said) if a batch was closed since."""
+    stored = context.vectors.load_scores()
+    with context.store.read() as connection:
+        closed = _closed_batches(batches.load_all(connection))
+        pool = samples.load(connection, split=Split.POOL, statuses=OPEN)
+    stale = stored is None or stored[1].get("closed") != closed
+    if stored is None or stale or any(s.id not in stored[0] for s in pool):
+        why = (
+            "no coverage scores yet" if stored is None else "the pool changed since they were made"
+        )
+        context.say(f"{why}: scoring (annoloop score)")
+        score(context)
+        stored = context.vectors.load_scores()
+    if stored is None:  # a file that vanishes between write and read
+        raise NotReadyError("the stored scores are gone", fix="Run `annoloop score` again.")
+    return stored
+
+
+def _closed_batches(all_of_them: list[Any]) -> list[str]:
+    return [b.name for b in all_of_them if not b.open]

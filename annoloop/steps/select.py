@@ -1,0 +1,269 @@
+"""`select`: the next batch of the loop, exactly the asked size, each pick with its reason."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from annoloop.core import failures as core_failures
+from annoloop.core import selection
+from annoloop.errors import BatchOpenError, BusyError, GoldenError, NotReadyError
+from annoloop.records import Batch, BatchKind, Pick, Sample, Selection, Split, Status
+from annoloop.results import PickView, SelectResult
+from annoloop.steps.blind import blind_golden, shuffled
+from annoloop.steps.context import Context, refuse_locked
+from annoloop.steps.decide import ensure_decided
+from annoloop.steps.score import OPEN, ensure_scored
+from annoloop.steps.split import ensure_split
+from annoloop.store import batches, db, iterations, samples
+from annoloop.store.iterations import Iteration
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What was asked of select; None takes the design's default."""
+
+    size: int | None = None
+    mix: Mapping[str, float] | None = None
+    seed: int | None = None
+    dry_run: bool = False
+
+
+def select(context: Context, wish: Wish) -> SelectResult:
+    """Choose (and unless dry, take) the next batch. Raises BatchOpenError while one is open."""
+    ensure_split(context)
+    before = _ready(context)
+    number = 0 if before is None else before.number + 1
+    plan = _plan(context, wish, before)
+    blind = blind_golden(context, size=len(plan.selection.picks), number=number)
+    name = batches.batch_name(BatchKind.SELECT, number)
+    result = _result(plan, name, wish, blind=len(blind))
+    if not wish.dry_run:
+        _take(context, plan, number=number, blind=blind, result=result)
+    return result
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A selection with what is needed to write it down."""
+
+    selection: Selection
+    seed: int
+    mix: Mapping[str, float]
+    paths: Mapping[str, str]
+    notes: tuple[str, ...]
+
+
+def _ready(context: Context) -> Iteration | None:
+    """The last iteration, decided (its machine steps are run if need be); None at the start."""
+    with context.store.read() as connection:
+        before = iterations.newest_iteration(connection)
+    if before is None:
+        return None
+    if "annotate" not in before.steps:
+        raise BatchOpenError(
+            f"batch {before.batch} is still open",
+            fix=f"Answer and close it first: `annoloop annotate close {before.batch}`.",
+        )
+    before = ensure_decided(context)
+    golden = before.steps["golden"].record
+    if golden.get("verdict") == "fail" and not golden.get("accepted"):
+        raise GoldenError(
+            f"the golden check of {before.name} failed: {golden.get('reason')}",
+            fix='Fix the labels, or accept it: `annoloop golden check --accept "why"`.',
+        )
+    verdict = before.steps["decide"].record
+    if verdict.get("verdict") != "continue":
+        context.say(f"note: the verdict of {before.name} was {verdict.get('verdict')}")
+    return before
+
+
+def _plan(context: Context, wish: Wish, before: Iteration | None) -> Plan:
+    scores, about = ensure_scored(context)
+    with context.store.read() as connection:
+        pool = samples.load(connection, split=Split.POOL, statuses=OPEN)
+        twins = samples.load_near_duplicates(connection)
+        taken = {s.id for s in samples.load(connection, split=Split.POOL)} - {s.id for s in pool}
+    pool = [s for s in pool if s.id in scores]
+    refuse_locked(pool, what="selected")
+    if not pool:
+        raise NotReadyError(
+            "no unlabeled image is left in the pool",
+            fix="Add images and run `annoloop ingest`; new images join the pool.",
+        )
+    settings = context.settings.select
+    size = wish.size if wish.size is not None else _default_size(context, len(pool), before)
+    mix = dict(wish.mix or settings.mix)
+    if before is None:
+        mix = {"coverage": 1.0} if wish.mix is None else mix
+    name = str(about["embedder"])
+    candidates = _candidates(context, pool, scores, name=name, twins=twins)
+    evidence = selection.Evidence(
+        queries=tuple(_queries(context, before, name)) if before is not None else (),
+        pending=tuple(s.id for s in pool if s.status is Status.PENDING),
+    )
+    seed = settings.seed if wish.seed is None else wish.seed
+    chosen = selection.select(
+        candidates,
+        evidence,
+        size=size,
+        mix=mix,
+        strategies=context.strategies(mix),
+        rng=np.random.default_rng([seed, 0 if before is None else before.number + 1]),
+    )
+    age = f"coverage scores of {about['at']}, with {about['occupied']} samples already taken"
+    paths = {s.id: s.path for s in pool}
+    if taken & {p.sample_id for p in chosen.picks}:
+        raise BusyError("picked samples were taken meanwhile", fix="Run `annoloop select` again.")
+    return Plan(chosen, seed, mix, paths, (age, *chosen.notes))
+
+
+def _default_size(context: Context, remaining: int, before: Iteration | None) -> int:
+    settings = context.settings.select
+    if before is None:
+        return max(1, min(settings.first_size, math.floor(settings.first_share * remaining)))
+    return min(remaining, max(settings.minimum, int(settings.share * remaining)))
+
+
+def _candidates(
+    context: Context,
+    pool: Sequence[Sample],
+    scores: Mapping[str, float],
+    *,
+    name: str,
+    twins: Sequence[tuple[str, str]],
+) -> selection.Candidates:
+    place = {s.id: i for i, s in enumerate(pool)}
+    pairs = [(place[a], place[b]) for a, b in twins if a in place and b in place]
+    return selection.Candidates(
+        ids=tuple(s.id for s in pool),
+        vectors=context.vectors.load_vectors(name, [s.sha256 for s in pool]),
+        coverage=np.array([scores[s.id] for s in pool]),
+        groups=_units(pool),
+        near_duplicates=np.array(pairs, dtype=np.int64).reshape(-1, 2),
+    )
+
+
+def _units(pool: Sequence[Sample]) -> NDArray[np.int64]:
+    numbers: dict[str, int] = {}
+    return np.array(
+        [numbers.setdefault(s.group or f"sample {s.id}", len(numbers)) for s in pool],
+        dtype=np.int64,
+    )
+
+
+def _queries(context: Context, before: Iteration, name: str) -> list[selection.Query]:
+    """The failures of the last evaluation, each with the vector of its val image."""
+    with context.store.read() as connection:
+        found = iterations.load_failures(connection, before.steps["evaluate"].seq)
+        where = {s.id: s for s in samples.load(connection, ids={f.sample_id for f in found})}
+        schema = samples.schema(connection)
+    ids = sorted(where)
+    known = context.vectors.vector_keys(name)
+    missing = [key for key in ids if where[key].sha256 not in known]
+    if missing:
+        from annoloop.steps.embed import embed
+
+        context.say(f"{len(missing)} val images have no vector: embedding them")
+        embed(context)
+    rows = context.vectors.load_vectors(name, [where[key].sha256 for key in ids]) if ids else None
+    place = {key: i for i, key in enumerate(ids)}
+    return [
+        selection.Query(
+            failure=f,
+            text=core_failures.describe(f, schema.classes),
+            where=where[f.sample_id].path,
+            vector=rows[place[f.sample_id]],
+        )
+        for f in found
+        if rows is not None
+    ]
+
+
+def _result(plan: Plan, name: str, wish: Wish, *, blind: int) -> SelectResult:
+    by_source: dict[str, int] = {}
+    for pick in plan.selection.picks:
+        by_source[pick.source] = by_source.get(pick.source, 0) + 1
+    return SelectResult(
+        batch=name,
+        dry_run=wish.dry_run,
+        asked=plan.selection.asked,
+        size=len(plan.selection.picks),
+        by_source=by_source,
+        quotas=dict(plan.selection.quotas),
+        shortfalls=plan.selection.shortfalls,
+        blind_golden=blind,
+        seed=plan.seed,
+        picks=tuple(view(p, plan.paths) for p in plan.selection.picks),
+        notes=plan.notes,
+    )
+
+
+def view(pick: Pick, paths: Mapping[str, str]) -> PickView:
+    return PickView(
+        path=paths[pick.sample_id],
+        sample_id=pick.sample_id,
+        source=pick.source,
+        rank=pick.rank,
+        score=pick.score,
+        reason=pick.reason,
+        details=dict(pick.details),
+    )
+
+
+def _take(
+    context: Context,
+    plan: Plan,
+    *,
+    number: int,
+    blind: Sequence[Pick],
+    result: SelectResult,
+) -> None:
+    """Write batch, picks, statuses, iteration and audit line in one transaction."""
+    at = context.now()
+    report: dict[str, Any] = {
+        "quotas": dict(result.quotas),
+        "shortfalls": [asdict(s) for s in result.shortfalls],
+        "notes": list(result.notes),
+        "mix": dict(plan.mix),
+        "by_source": dict(result.by_source),
+        "blind_golden": len(blind),
+    }
+    batch = Batch(result.batch, BatchKind.SELECT, True, at, None, result.asked, plan.seed, report)
+    tasks = shuffled(plan.selection.picks, blind, seed=plan.seed, number=number)
+    with context.store.write() as connection:
+        newest = iterations.newest_iteration(connection)
+        if (-1 if newest is None else newest.number) != number - 1:
+            raise BusyError(
+                f"another process has taken batch {result.batch} meanwhile",
+                fix="Look at it with `annoloop batch list`.",
+            )
+        batches.add(connection, batch, number, tasks)
+        samples.set_status(
+            connection,
+            [p.sample_id for p in plan.selection.picks],
+            status=Status.SELECTED,
+            came_from=OPEN,
+        )
+        iterations.open_iteration(
+            connection,
+            number=number,
+            batch=result.batch,
+            at=at,
+            settings=context.settings.model_dump(),
+        )
+        record = {"batch": result.batch, "size": result.size, **report}
+        iterations.add_step(connection, number, "select", at=at, who=context.who, record=record)
+        db.record(
+            connection,
+            at=at,
+            who=context.who,
+            what="select",
+            target=result.batch,
+            details={"size": result.size, "seed": plan.seed, "by_source": dict(result.by_source)},
+        )

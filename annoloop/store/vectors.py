@@ -1,0 +1,190 @@
+"""Vectors, fingerprints, scores and predictions as Lance data sets: derived data, all of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from annoloop.errors import VectorError
+from annoloop.records import Detection
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+class VectorStore:
+    """Lance data sets in one folder, each keyed by content hash or sample id."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def _file(self, kind: str, name: str) -> Path:
+        safe = "".join(c if c.isalnum() or c in "-._" else "_" for c in name)
+        return self.folder / kind / f"{safe}.lance"
+
+    # --- vectors, by content hash -------------------------------------------------------------
+
+    def add_vectors(self, name: str, keys: Sequence[str], vectors: NDArray[np.float32]) -> None:
+        """Append rows (n, d). Raises VectorError on NaN, infinity or another width."""
+        import pyarrow as pa
+
+        rows = np.ascontiguousarray(vectors, dtype=np.float32)
+        if rows.ndim != 2 or len(rows) != len(keys):
+            raise VectorError(
+                f"embedder {name!r} returned an array of shape {rows.shape} for {len(keys)} images",
+                fix="An embedder returns one row per image; mend the adapter.",
+            )
+        broken = np.flatnonzero(~np.isfinite(rows).all(axis=1))
+        if len(broken):
+            raise VectorError(
+                f"embedder {name!r} returned NaN or infinity for {len(broken)} images, "
+                f"first for the one with content hash {keys[int(broken[0])]}",
+                fix="Look at that image, or choose another embedder with `embed --embedder`.",
+            )
+        width = self.width(name)
+        if width is not None and width != rows.shape[1]:
+            raise VectorError(
+                f"embedder {name!r} now returns {rows.shape[1]} values a row; stored are {width}",
+                fix="Give the embedder another name: its vectors are not the same any more.",
+            )
+        column = pa.FixedSizeListArray.from_arrays(pa.array(rows.reshape(-1)), rows.shape[1])
+        self._append("vectors", name, {"key": pa.array(list(keys)), "vector": column})
+
+    def width(self, name: str) -> int | None:
+        """Number of values in a stored row, None if there are none."""
+        data = self._open("vectors", name)
+        return None if data is None else int(data.schema.field("vector").type.list_size)
+
+    def vector_keys(self, name: str) -> set[str]:
+        data = self._open("vectors", name)
+        return set() if data is None else set(data.to_table(columns=["key"])["key"].to_pylist())
+
+    def load_vectors(self, name: str, keys: Sequence[str]) -> NDArray[np.float32]:
+        """Rows in the order of `keys`, (n, d). Raises VectorError naming what to run."""
+        data = self._open("vectors", name)
+        if data is None:
+            raise VectorError(f"there are no {name!r} vectors yet", fix="Run `annoloop embed`.")
+        table = data.to_table()
+        where = {key: row for row, key in enumerate(table["key"].to_pylist())}
+        missing = [key for key in keys if key not in where]
+        if missing:
+            raise VectorError(
+                f"{len(missing)} of {len(keys)} images have no {name!r} vector",
+                fix="Run `annoloop embed`: it goes on where it stopped.",
+            )
+        column = table["vector"].combine_chunks()
+        stored = np.asarray(column.flatten(), dtype=np.float32).reshape(len(table), -1)
+        rows: NDArray[np.float32] = stored[[where[key] for key in keys]]
+        return rows
+
+    # --- fingerprints, by content hash --------------------------------------------------------
+
+    def add_fingerprints(self, prints: Mapping[str, tuple[int, bytes]]) -> None:
+        import pyarrow as pa
+
+        columns = {
+            "key": pa.array(list(prints)),
+            "hash": pa.array([hash_ for hash_, _ in prints.values()], pa.uint64()),
+            "thumb": pa.array([thumb for _, thumb in prints.values()], pa.binary()),
+        }
+        self._append("fingerprints", "grey32", columns)
+
+    def load_fingerprints(self) -> dict[str, tuple[int, bytes]]:
+        """content hash → (perceptual hash, 32 × 32 grey bytes)."""
+        data = self._open("fingerprints", "grey32")
+        if data is None:
+            return {}
+        table = data.to_table()
+        values = zip(table["hash"].to_pylist(), table["thumb"].to_pylist(), strict=True)
+        return dict(zip(table["key"].to_pylist(), values, strict=True))
+
+    # --- scores, by sample id -----------------------------------------------------------------
+
+    def write_scores(
+        self, ids: Sequence[str], scores: NDArray[np.float64], about: Mapping[str, Any]
+    ) -> None:
+        """Replace the stored coverage scores; `about` says when, from what, and of what."""
+        import pyarrow as pa
+
+        columns = {"id": pa.array(list(ids)), "score": pa.array(scores)}
+        self._append("scores", "coverage", columns, about=about, replace=True)
+
+    def load_scores(self) -> tuple[dict[str, float], dict[str, Any]] | None:
+        """(id → score, about), None if none are stored."""
+        data = self._open("scores", "coverage")
+        if data is None:
+            return None
+        table = data.to_table()
+        about = json.loads((table.schema.metadata or {}).get(b"about", b"{}"))
+        scores = zip(table["id"].to_pylist(), table["score"].to_pylist(), strict=True)
+        return dict(scores), about
+
+    # --- predictions, by model and sample id --------------------------------------------------
+
+    def write_predictions(
+        self, model: str, found: Iterable[tuple[str, Sequence[Detection]]]
+    ) -> int:
+        """Replace the predictions of one model; returns the number of images."""
+        import pyarrow as pa
+
+        rows = [(key, [(d.class_id, *d.box, d.score) for d in ds]) for key, ds in found]
+        columns = {
+            "id": pa.array([key for key, _ in rows]),
+            "detections": pa.array([ds for _, ds in rows], pa.list_(pa.list_(pa.float64(), 6))),
+        }
+        self._append("predictions", model, columns, replace=True)
+        return len(rows)
+
+    def load_predictions(
+        self, model: str, ids: Collection[str] | None = None
+    ) -> dict[str, tuple[Detection, ...]] | None:
+        """sample id → detections of one model, None if it has not predicted yet."""
+        data = self._open("predictions", model)
+        if data is None:
+            return None
+        table = data.to_table()
+        rows = zip(table["id"].to_pylist(), table["detections"].to_pylist(), strict=True)
+        wanted = None if ids is None else set(ids)
+        return {
+            key: tuple(Detection(int(c), (x, y, w, h), s) for c, x, y, w, h, s in found)
+            for key, found in rows
+            if wanted is None or key in wanted
+        }
+
+    # --- Lance --------------------------------------------------------------------------------
+
+    def _open(self, kind: str, name: str) -> Any | None:
+        import lance
+
+        file = self._file(kind, name)
+        return lance.dataset(str(file)) if _written(file) else None
+
+    def _append(
+        self,
+        kind: str,
+        name: str,
+        columns: Mapping[str, Any],
+        *,
+        about: Mapping[str, Any] | None = None,
+        replace: bool = False,
+    ) -> None:
+        import lance
+        import pyarrow as pa
+
+        file = self._file(kind, name)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        table = pa.table(dict(columns))
+        if about is not None:
+            table = table.replace_schema_metadata({"about": json.dumps(dict(about))})
+        mode = "create" if not _written(file) else "overwrite" if replace else "append"
+        lance.write_dataset(table, str(file), mode=mode)
+
+
+def _written(file: Path) -> bool:
+    # A writer killed before its first commit leaves a folder without a version: not a data set.
+    versions = file / "_versions"
+    return versions.is_dir() and any(versions.iterdir())

@@ -1,0 +1,83 @@
+"""Lance data sets: what is appended comes back in the order asked, broken rows are refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from annoloop.errors import VectorError
+from annoloop.records import Detection
+from annoloop.store.vectors import VectorStore
+
+ROWS = np.arange(8, dtype=np.float32).reshape(2, 4)
+
+
+def test_vectors_come_back_in_the_order_asked(tmp_path: Path) -> None:
+    store = VectorStore(tmp_path)
+    store.add_vectors("pixels-v1", ["b", "a"], ROWS)
+    store.add_vectors("pixels-v1", ["c"], ROWS[:1] + 9)
+    found = store.load_vectors("pixels-v1", ["c", "a", "b", "a"])
+    assert found.dtype == np.float32
+    np.testing.assert_array_equal(found, np.vstack([ROWS[0] + 9, ROWS[1], ROWS[0], ROWS[1]]))
+    assert store.width("pixels-v1") == 4
+    assert store.vector_keys("pixels-v1") == {"a", "b", "c"}
+
+
+def test_missing_vectors_name_the_command(tmp_path: Path) -> None:
+    store = VectorStore(tmp_path)
+    with pytest.raises(VectorError, match="annoloop embed"):
+        store.load_vectors("pixels-v1", ["a"])
+    store.add_vectors("pixels-v1", ["a", "b"], ROWS)
+    with pytest.raises(VectorError, match="1 of 2 images have no"):
+        store.load_vectors("pixels-v1", ["a", "z"])
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_broken_rows_are_refused_and_named(tmp_path: Path, bad: float) -> None:
+    rows = ROWS.copy()
+    rows[1, 2] = bad
+    store = VectorStore(tmp_path)
+    with pytest.raises(VectorError, match="content hash second"):
+        store.add_vectors("x", ["first", "second"], rows)
+    assert store.vector_keys("x") == set()
+
+
+def test_another_width_is_refused(tmp_path: Path) -> None:
+    store = VectorStore(tmp_path)
+    store.add_vectors("x", ["a", "b"], ROWS)
+    with pytest.raises(VectorError, match="returns 3 values a row; stored are 4"):
+        store.add_vectors("x", ["c", "d"], ROWS[:, :3])
+
+
+def test_a_writer_killed_before_its_first_commit_is_no_data_set(tmp_path: Path) -> None:
+    (tmp_path / "vectors" / "x.lance" / "data").mkdir(parents=True)
+    store = VectorStore(tmp_path)
+    assert store.vector_keys("x") == set()
+    store.add_vectors("x", ["a", "b"], ROWS)
+    assert store.vector_keys("x") == {"a", "b"}
+
+
+def test_scores_are_replaced_and_remember_what_they_are(tmp_path: Path) -> None:
+    store = VectorStore(tmp_path)
+    assert store.load_scores() is None
+    store.write_scores(["a", "b"], np.array([0.25, 1.0]), {"at": "now"})
+    store.write_scores(["b"], np.array([0.5]), {"at": "then", "closed": ["v0"]})
+    assert store.load_scores() == ({"b": 0.5}, {"at": "then", "closed": ["v0"]})
+
+
+def test_predictions_hold_images_without_detections(tmp_path: Path) -> None:
+    store = VectorStore(tmp_path)
+    assert store.load_predictions("v0") is None
+    found = (Detection(1, (1.0, 2.0, 3.0, 4.5), 0.75),)
+    store.write_predictions("v0", [("a", ()), ("b", found)])
+    assert store.load_predictions("v0") == {"a": (), "b": found}
+    assert store.load_predictions("v0", ["b", "z"]) == {"b": found}
+
+
+def test_fingerprints(tmp_path: Path) -> None:
+    store = VectorStore(tmp_path)
+    assert store.load_fingerprints() == {}
+    store.add_fingerprints({"h": (2**64 - 1, b"\x00\x01")})
+    assert store.load_fingerprints() == {"h": (2**64 - 1, b"\x00\x01")}
