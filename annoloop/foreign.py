@@ -22,13 +22,20 @@ def wrong_format(source: Path, wanted: str) -> InputError:
     """The error for a source that is missing, or is not of the format that was asked for."""
     if not source.exists():
         return InputError(f"{source}: there is no such file or folder", fix="Correct the path.")
-    inside = [source] if source.is_file() else sorted(source.iterdir())
-    seen = {HINTS[p.suffix.lower()]: p.name for p in inside if p.suffix.lower() in HINTS}
-    other = [f"{name} looks like {kind}" for kind, name in sorted(seen.items()) if kind != wanted]
     return InputError(
-        f"{source}: not a {wanted.upper()} data set" + (f" ({other[0]})" if other else ""),
+        f"{source}: not a {wanted.upper()} data set{looks_like(source, wanted)}",
         fix=f"Name the right file or folder, or another format than `--format {wanted}`.",
     )
+
+
+def looks_like(source: Path, wanted: str) -> str:
+    """A remark on the first file of another format, in the folder or one level below."""
+    inside = [source] if source.is_file() else [*source.glob("*"), *source.glob("*/*")]
+    for file in sorted(inside, key=lambda path: (len(path.parts), path)):
+        kind = HINTS.get(file.suffix.lower(), wanted)
+        if kind != wanted:
+            return f" ({file.name} looks like {kind})"
+    return ""
 
 
 def class_names(names: Sequence[str], where: str) -> tuple[str, ...]:
@@ -103,19 +110,22 @@ def assemble(
     return ForeignDataset(classes, tuple(ordered), tuple(problems))
 
 
-def written_paths(paths: Sequence[str], *, suffix: str | None = None) -> list[str]:
-    """The paths to write, each once; with `suffix` as label files (`a/b.jpg` → `a/b.xml`).
+def written_paths(paths: Iterable[str], *, suffix: str | None = None) -> list[str]:
+    """The files to write for these image paths; with `suffix` label files (`a/b.jpg` → `a/b.xml`).
 
-    Raises InputError for an unsafe path, and where two images would share one file.
+    Raises InputError for an unsafe path, and where two images would share a file.
     """
-    written = [foreign_safe for foreign_safe in (image_path(p, "export") for p in paths)]
-    if suffix is not None:
-        written = [PurePosixPath(path).with_suffix(suffix).as_posix() for path in written]
-    first: dict[str, str] = {}
-    for path, file in zip(paths, written, strict=True):
-        if first.setdefault(file, path) != path or len(first):
-            pass
-    return written
+    owner: dict[str, str] = {}
+    for path in paths:
+        file = PurePosixPath(image_path(path, "an image to write"))
+        name = (file if suffix is None else file.with_suffix(suffix)).as_posix()
+        if name in owner:
+            raise InputError(
+                f"{owner[name]} and {path} would both be written to {name}",
+                fix="Rename one of the images, or write another format.",
+            )
+        owner[name] = path
+    return list(owner)
 
 
 def _is_printable(text: str) -> bool:

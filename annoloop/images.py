@@ -13,30 +13,32 @@ import re
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
-from annoloop.errors import DependencyError, InputError
+from annoloop.decoding import (
+    REPLACE,
+    decode,
+    open_header,
+    open_stream,
+    orientation,
+    read_bytes,
+)
+from annoloop.errors import InputError
 from annoloop.records import Box
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-    from PIL.ImageFile import ImageFile
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
-MAX_SIDE = 20_000
-MAX_PIXELS = 200_000_000
 THUMB_SIDE = 32
 """Width and height of a fingerprint's grey thumbnail."""
 
 JPEG_QUALITY = 85
-REPLACE = "Replace the file with a whole copy, or remove it."
-# Inside a scan a marker is 0xFF followed by neither a stuffed zero, a restart mark nor a fill byte.
-_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
+_HEX = re.compile(r"#([0-9a-f]{1,2})([0-9a-f]{1,2})([0-9a-f]{1,2})", re.IGNORECASE)
 # Without one of these a PNG has no orientation; looking for one makes Pillow decode the pixels.
 _PNG_METADATA = (b"eXIf", b"Raw profile type exif", b"xmp")
-_SOI, _EOI, _TEM = 0xD8, 0xD9, 0x01
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +68,14 @@ def list_images(root: Path) -> list[str]:
     """
     if not root.is_dir():
         raise InputError(f"{root}: there is no such folder", fix="Name the folder of the images.")
-    real = root.resolve()
-    found = [Path(entry.path).relative_to(root).as_posix() for entry in _walk(root, real)]
+    try:
+        found = sorted(_walk(root, "", root.resolve()))
+    except OSError as error:
+        raise InputError(f"{root}: cannot be listed ({error})", fix="Make it readable.") from error
     for path in found:
         if not _is_unicode(path):
             raise InputError(f"{path!a} in {root} is not a Unicode name", fix="Rename the file.")
-    return sorted(found)
+    return found
 
 
 def probe(uri: str) -> ImageFacts:
@@ -79,9 +83,8 @@ def probe(uri: str) -> ImageFacts:
 
     Raises InputError for a file that is missing, empty, truncated, no image, or too large.
     """
-    data = _read_bytes(uri)
-    pixels, (width, height) = _decode(uri, data, at_least=1)
-    del pixels
+    data = read_bytes(uri)
+    _, (width, height) = decode(uri, data, at_least=1)
     return ImageFacts(width, height, hashlib.sha256(data).hexdigest(), len(data))
 
 
@@ -90,14 +93,18 @@ def size(uri: str) -> tuple[int, int]:
 
     Raises InputError as `probe` does, but does not notice every truncated file.
     """
-    data = _read_bytes(uri)
-    header = _open(uri, data)
-    width, height = header.size
-    if header.format == "TIFF":  # Pillow has turned it already
-        return width, height
-    if header.format == "PNG" and not any(mark in data for mark in _PNG_METADATA):
-        return width, height
-    return (height, width) if _orientation(header) >= 5 else (width, height)
+    with open_stream(uri) as stream:
+        header = open_header(uri, stream)
+        width, height = header.size
+        if header.format == "TIFF":  # Pillow has turned it already
+            return width, height
+        if header.format == "PNG":
+            stream.seek(0)
+            data = stream.read()
+            if not any(mark in data for mark in _PNG_METADATA):
+                return width, height
+            header = open_header(uri, io.BytesIO(data))
+        return (height, width) if orientation(header) >= 5 else (width, height)
 
 
 def place(uri: str, target: Path) -> None:
@@ -107,7 +114,7 @@ def place(uri: str, target: Path) -> None:
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     if "://" in uri:
-        target.write_bytes(_read_bytes(uri))
+        target.write_bytes(read_bytes(uri))
         return
     real = Path(uri).resolve()  # a link to a symbolic link would break when that one moves
     if not real.is_file():
@@ -126,7 +133,7 @@ def read_rgb(uri: str) -> NDArray[np.uint8]:
 
     Sixteen-bit grey is scaled to eight. Raises InputError as `probe` does.
     """
-    return _decode(uri, _read_bytes(uri), at_least=None)[0]
+    return decode(uri, read_bytes(uri), at_least=None)[0]
 
 
 def thumbnail_jpeg(uri: str, *, side: int, boxes: Sequence[tuple[Box, str]] = ()) -> bytes:
@@ -137,18 +144,20 @@ def thumbnail_jpeg(uri: str, *, side: int, boxes: Sequence[tuple[Box, str]] = ()
     """
     import cv2
 
-    pixels, (width, height) = _decode(uri, _read_bytes(uri), at_least=side)
+    pixels, (width, height) = decode(uri, read_bytes(uri), at_least=side)
     scale = side / max(width, height)
-    size = max(1, round(width * scale)), max(1, round(height * scale))
-    small = cv2.resize(
-        pixels, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-    )
+    shape = max(1, round(width * scale)), max(1, round(height * scale))
+    way = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    small = cv2.resize(pixels, shape, interpolation=way)
     for (x, y, w, h), colour in boxes:
         first = round(x * scale), round(y * scale)
         last = round((x + w) * scale) - 1, round((y + h) * scale) - 1
         cv2.rectangle(small, first, last, _rgb(colour), thickness=max(1, side // 160))
     bgr = cv2.cvtColor(small, cv2.COLOR_RGB2BGR)
-    done, encoded = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+    # Full colour resolution, because halved it smears the thin lines of the boxes.
+    sampling = [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
+    quality = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
+    done, encoded = cv2.imencode(".jpg", bgr, [*quality, *sampling])
     if not done:
         raise InputError(f"{uri}: no thumbnail could be made of it", fix=REPLACE)
     return bytes(encoded)
@@ -163,7 +172,7 @@ def fingerprint(uri: str) -> Fingerprint:
     import cv2
     import numpy as np
 
-    pixels, _ = _decode(uri, _read_bytes(uri), at_least=4 * THUMB_SIDE)
+    pixels, _ = decode(uri, read_bytes(uri), at_least=4 * THUMB_SIDE)
     grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
     thumb = cv2.resize(grey, (THUMB_SIDE, THUMB_SIDE), interpolation=cv2.INTER_AREA)
     low = cv2.dct(thumb.astype(np.float32))[:8, :8].ravel()
@@ -171,21 +180,21 @@ def fingerprint(uri: str) -> Fingerprint:
     return Fingerprint(int.from_bytes(bits.tobytes(), "big"), thumb.tobytes())
 
 
-def _walk(folder: Path, real: Path) -> Iterator[os.DirEntry[str]]:
+def _walk(folder: Path, inside: str, real: Path) -> Iterator[str]:
     with os.scandir(folder) as entries:
         for entry in entries:
             if entry.name.startswith("."):
                 continue
             linked = entry.is_symlink()
             if entry.is_dir():
-                if not linked:
-                    yield from _walk(Path(entry.path), real)
-                else:
-                    _refuse_leaving(entry, real)
-            elif os.path.splitext(entry.name)[1].lower() in SUFFIXES:  # noqa: PTH122
                 if linked:
                     _refuse_leaving(entry, real)
-                yield entry
+                else:
+                    yield from _walk(Path(entry.path), f"{inside}{entry.name}/", real)
+            elif PurePosixPath(entry.name).suffix.lower() in SUFFIXES:
+                if linked:
+                    _refuse_leaving(entry, real)
+                yield inside + entry.name
 
 
 def _refuse_leaving(entry: os.DirEntry[str], real: Path) -> None:
@@ -201,178 +210,9 @@ def _is_unicode(path: str) -> bool:
     return not any("\ud800" <= character <= "\udfff" for character in path)
 
 
-def _read_bytes(uri: str) -> bytes:
-    try:
-        data = _fetch(uri) if "://" in uri else Path(uri).read_bytes()
-    except FileNotFoundError:
-        raise InputError(f"{uri}: there is no such file", fix="Correct the path.") from None
-    except OSError as error:
-        why = error.strerror or str(error)
-        raise InputError(f"{uri}: cannot be read ({why})", fix="Make it readable.") from error
-    if not data:
-        raise InputError(f"{uri}: the file is empty (0 bytes)", fix=REPLACE)
-    return data
-
-
-def _fetch(url: str) -> bytes:
-    import fsspec
-
-    try:
-        with fsspec.open(url, "rb") as stream:
-            return bytes(stream.read())
-    except ImportError as error:
-        raise DependencyError(
-            f"{url}: {error}", fix="Install the fsspec driver for this kind of storage."
-        ) from error
-    except ValueError as error:
-        raise InputError(f"{url}: {error}", fix="Use a URL that fsspec knows.") from error
-
-
-def _open(uri: str, data: bytes) -> ImageFile:
-    """The file's header, its size checked before anything is decoded."""
-    # The classes themselves, because Image.open warns at sizes that are allowed here.
-    from PIL.BmpImagePlugin import BmpImageFile
-    from PIL.JpegImagePlugin import JpegImageFile
-    from PIL.PngImagePlugin import PngImageFile
-    from PIL.TiffImagePlugin import TiffImageFile
-    from PIL.WebPImagePlugin import WebPImageFile
-
-    kinds: dict[bytes, type[ImageFile]] = {
-        b"\xff\xd8\xff": JpegImageFile,
-        b"\x89PNG\r\n\x1a\n": PngImageFile,
-        b"BM": BmpImageFile,
-        b"RIFF": WebPImageFile,
-        b"II*\0": TiffImageFile,
-        b"MM\0*": TiffImageFile,
-        b"II+\0": TiffImageFile,
-        b"MM\0+": TiffImageFile,
-    }
-    kind = next((k for magic, k in kinds.items() if data.startswith(magic)), None)
-    if kind is None:
-        raise InputError(
-            f"{uri}: not an image that can be read (JPEG, PNG, BMP, WebP, TIFF)",
-            fix="Convert it, or remove it.",
-        )
-    try:
-        header = kind(io.BytesIO(data))
-    except Exception as error:  # decoders fail in many ways; each is the file's fault
-        raise _broken(uri, error) from error
-    width, height = header.size
-    if max(width, height) > MAX_SIDE or width * height > MAX_PIXELS:
-        raise InputError(
-            f"{uri}: {width} × {height} pixels is above the limit of {MAX_SIDE:,} a side and "
-            f"{MAX_PIXELS:,} in all",
-            fix="Cut it into tiles, or scale it down.",
-        )
-    return header
-
-
-def _decode(
-    uri: str, data: bytes, *, at_least: int | None
-) -> tuple[NDArray[np.uint8], tuple[int, int]]:
-    """Upright RGB pixels, and the upright (width, height) of the whole image.
-
-    With `at_least` a JPEG may come smaller, with its longest side no shorter than that.
-    """
-    import numpy as np
-
-    header = _open(uri, data)
-    if header.format == "JPEG":
-        return _decode_jpeg(uri, data, header, at_least=at_least)
-    from PIL import ImageOps
-
-    try:
-        header.load()
-        upright = ImageOps.exif_transpose(header)
-    except Exception as error:  # decoders fail in many ways; each is the file's fault
-        raise _broken(uri, error) from error
-    if upright.mode in ("I", "F"):
-        raise InputError(f"{uri}: has 32 bits a channel", fix="Convert it to 8 or 16 bits.")
-    if upright.mode.startswith("I;16"):
-        grey = (np.asarray(upright) >> 8).astype(np.uint8)
-        return np.repeat(grey[:, :, None], 3, axis=2), upright.size
-    upright.info.pop("transparency", None)  # else Pillow warns that it is dropped
-    return np.array(upright.convert("RGB")), upright.size
-
-
-def _decode_jpeg(
-    uri: str, data: bytes, header: ImageFile, *, at_least: int | None
-) -> tuple[NDArray[np.uint8], tuple[int, int]]:
-    import cv2
-    import numpy as np
-
-    if not _is_whole_jpeg(data):
-        raise _broken(uri, "the file is truncated")
-    shrink = 1 if at_least is None else max(header.size) // max(at_least, 1)
-    flags = next(
-        (
-            flag
-            for factor, flag in (
-                (8, cv2.IMREAD_REDUCED_COLOR_8),
-                (4, cv2.IMREAD_REDUCED_COLOR_4),
-                (2, cv2.IMREAD_REDUCED_COLOR_2),
-            )
-            if shrink >= factor
-        ),
-        cv2.IMREAD_COLOR,
-    )
-    raw = np.frombuffer(data, np.uint8)
-    try:
-        bgr = cv2.imdecode(raw, flags | cv2.IMREAD_IGNORE_ORIENTATION)
-    except cv2.error as error:
-        raise _broken(uri, error) from error
-    if bgr is None:
-        raise _broken(uri, "the pixels cannot be decoded")
-    turn = _orientation(header)
-    width, height = header.size
-    pixels = _upright(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), turn)
-    return pixels, (height, width) if turn >= 5 else (width, height)
-
-
-def _is_whole_jpeg(data: bytes) -> bool:
-    """Walk the segments to the end-of-image mark; decoders paint what is missing grey and go on."""
-    at = 2
-    while (found := _MARKER.search(data, at)) is not None:
-        marker, at = data[found.end() - 1], found.end()
-        if marker == _EOI:
-            return True
-        if marker in (_SOI, _TEM):
-            continue
-        # The scan that follows a start-of-scan segment is skipped by the search for a marker.
-        at += int.from_bytes(data[at : at + 2], "big")
-    return False
-
-
-def _orientation(header: ImageFile) -> int:
-    """EXIF orientation 1 to 8; 1 where the block is missing or broken."""
-    try:
-        turn: Any = header.getexif().get(0x0112, 1)
-    except Exception:  # a broken block of metadata does not make the image unusable
-        return 1
-    return turn if isinstance(turn, int) and 1 <= turn <= 8 else 1
-
-
-def _upright(pixels: NDArray[np.uint8], turn: int) -> NDArray[np.uint8]:
-    import numpy as np
-
-    if turn >= 5:
-        pixels = pixels.transpose(1, 0, 2)
-    # After the transposition: which turns mirror columns, and which mirror rows.
-    if turn in (2, 3, 6, 7):
-        pixels = pixels[:, ::-1]
-    if turn in (3, 4, 7, 8):
-        pixels = pixels[::-1]
-    return np.ascontiguousarray(pixels)
-
-
-def _broken(uri: str, why: object) -> InputError:
-    return InputError(f"{uri}: not a whole image ({why})", fix=REPLACE)
-
-
 def _rgb(colour: str) -> tuple[int, int, int]:
-    digits = colour.removeprefix("#")
-    if len(digits) == 3:
-        digits = "".join(2 * digit for digit in digits)
-    if len(digits) != 6:
+    match = _HEX.fullmatch(colour)
+    if match is None or len(colour) not in (4, 7):
         raise ValueError(f"{colour!r} is not a CSS hex colour")
-    return int(digits[:2], 16), int(digits[2:4], 16), int(digits[4:], 16)
+    red, green, blue = (int(digits * (2 // len(digits)), 16) for digits in match.groups())
+    return red, green, blue

@@ -235,10 +235,10 @@ class Project:
         self, name: str, out: str | Path, *, to: str = "coco", prelabels: bool = False
     ) -> results.ExportResult:
         """The batch as files for annotators."""
-        from annoloop.steps import batch
+        from annoloop.steps import export
 
         writer = plugins.make("writers", to, {})
-        return batch.export(
+        return export.export(
             self._context(), name, writer=writer, form=to, out=Path(out), prelabels=prelabels
         )
 
@@ -338,9 +338,9 @@ class Project:
 
     def failures(self) -> results.FailuresResult:
         """The typed failures of the newest evaluation."""
-        from annoloop.steps import evaluate
+        from annoloop.steps import failures
 
-        return evaluate.failures(self._context())
+        return failures.failures(self._context())
 
     def decide(self) -> results.DecideResult:
         """Stop or continue, with reason and numbers."""

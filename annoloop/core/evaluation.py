@@ -36,10 +36,10 @@ def coco_metrics(truth: Mapping[str, Any], detections: Sequence[Mapping[str, Any
     """
     from hotcoco import COCO, COCOeval
 
-    document = _ground_truth(truth)
-    names = {row["id"]: row["name"] for row in document["categories"]}
-    rows = _results(detections, images={row["id"] for row in document["images"]}, names=names)
     try:
+        document = _ground_truth(truth)
+        names = {row["id"]: row["name"] for row in document["categories"]}
+        rows = _results(detections, images={row["id"] for row in document["images"]}, names=names)
         known = COCO(document)
         evaluator = COCOeval(known, known.load_res(rows), "bbox")
         evaluator.evaluate()

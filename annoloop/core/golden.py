@@ -96,7 +96,8 @@ def tolerance_check(
     Boxes are matched image by image, whatever their class, so that the sum of the IoU (≥ `iou`)
     is largest. A reference box without a partner is missed, an answered box without one is
     spurious, a pair of different classes is confused; rates are per reference box. Crowd and
-    difficult boxes are neither, nor is a box that lies by half or more in one of the other side.
+    difficult boxes count for nothing, and so does a box without a partner that lies by half or
+    more in one of the other side.
 
     `warn` when the three rates together exceed `tolerance`, else `pass`; with fewer than 10 images
     or 30 reference boxes `insufficient`. Never `fail`: without earlier passes of the same images
@@ -108,7 +109,7 @@ def tolerance_check(
         errors += _differences(reference[sample], answers[sample], iou=iou)
         boxes += sum(not label.ignored for label in reference[sample])
     missed, spurious, confused = (errors / max(boxes, 1)).tolist()
-    share = missed + spurious + confused
+    share = int(errors.sum()) / max(boxes, 1)  # the sum of the rates, without their rounding
     if len(compared) < MIN_IMAGES:
         verdict = GoldenVerdict.INSUFFICIENT
         reason = f"{len(compared)} blind golden images answered, at least {MIN_IMAGES} are needed"

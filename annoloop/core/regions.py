@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from annoloop.core.matching import iou_matrix
+
 Boxes = NDArray[np.float32]
 
 ORIENTATIONS = 8
@@ -23,6 +25,7 @@ _LEVELS = 3
 _WINDOW = 21
 _CUTS = (0.5, 1.0)
 _SMALLEST_LEVEL = 8
+_FEW = 1 << 17
 _MARGIN = 0.08
 _SAME = 0.25
 _FINE = 8
@@ -106,6 +109,8 @@ def _components(lab: NDArray[np.uint8]) -> NDArray[np.float64]:
     smooth = cv2.GaussianBlur(lab.astype(np.float32), (0, 0), 1.0)
     contrast = smooth - cv2.blur(smooth, (_WINDOW, _WINDOW))
     spread = cv2.meanStdDev(contrast)[1][:, 0]
+    # Half the memory traffic, where the number of components is sure to fit.
+    kind = cv2.CV_16U if lab[..., 0].size < _FEW else cv2.CV_32S
     found = []
     for channel in range(3):
         plane = np.ascontiguousarray(contrast[..., channel])
@@ -114,7 +119,7 @@ def _components(lab: NDArray[np.uint8]) -> NDArray[np.float64]:
             threshold = max(cut * spread[channel], 0.25)
             for mask in (plane > threshold, plane < -threshold):
                 statistics = cv2.connectedComponentsWithStats(
-                    mask.view(np.uint8), connectivity=8, ltype=cv2.CV_32S
+                    mask.view(np.uint8), connectivity=8, ltype=kind
                 )[2]
                 found.append(statistics[1:, :4])
     return np.concatenate(found).astype(np.float64)
@@ -152,8 +157,11 @@ def integral_channels(lab: NDArray[np.uint8]) -> NDArray[np.float64]:
     strength, angle = cv2.cartToPolar(across, down)
     # Unsigned orientation: a bright stroke on dark ground looks like a dark one on bright.
     fine = (angle * np.float32(ORIENTATIONS * _FINE / np.pi)).astype(np.int32)
-    shares = _orientation_shares()[fine % (ORIENTATIONS * _FINE)]
-    channels = np.concatenate([shares * strength[..., None], colour, colour * colour], axis=2)
+    fine %= ORIENTATIONS * _FINE
+    channels = np.empty((*light.shape, ORIENTATIONS + 6), dtype=np.float32)
+    np.multiply(_orientation_shares()[fine], strength[..., None], out=channels[..., :ORIENTATIONS])
+    channels[..., ORIENTATIONS:-3] = colour
+    np.multiply(colour, colour, out=channels[..., -3:])
     return np.asarray(cv2.integral(channels, sdepth=cv2.CV_64F), dtype=np.float64)
 
 
@@ -162,7 +170,7 @@ def _orientation_shares() -> NDArray[np.float32]:
     """How a fine angle divides between its two nearest orientations, (fine, ORIENTATIONS)."""
     angle = np.arange(ORIENTATIONS * _FINE)[:, None] / _FINE - np.arange(ORIENTATIONS)
     apart = np.abs((angle + ORIENTATIONS / 2) % ORIENTATIONS - ORIENTATIONS / 2)
-    return np.maximum(1 - apart, 0).astype(np.float32)
+    return np.asarray(np.maximum(1 - apart, 0), dtype=np.float32)
 
 
 def describe(integral: NDArray[np.float64], boxes: Boxes) -> NDArray[np.float32]:
@@ -220,24 +228,10 @@ def _cell_means(integral: NDArray[np.float64], boxes: Boxes) -> NDArray[np.float
     return np.asarray(inside / np.maximum(area, 0.05)[..., None], dtype=np.float64)
 
 
-def overlaps(a: Boxes, b: Boxes) -> NDArray[np.float32]:
-    """Intersection over union of every box of `a` with every box of `b`, (len(a), len(b))."""
-    shared = intersections(a, b)
-    union = (a[:, 2] * a[:, 3])[:, None] + (b[:, 2] * b[:, 3])[None] - shared
-    return np.asarray(shared / np.maximum(union, 1e-9), dtype=np.float32)
-
-
-def intersections(a: Boxes, b: Boxes) -> NDArray[np.float32]:
-    """Shared area of every box of `a` with every box of `b`, (len(a), len(b))."""
-    low = np.maximum(a[:, None, :2], b[None, :, :2])
-    high = np.minimum((a[:, :2] + a[:, 2:])[:, None], (b[:, :2] + b[:, 2:])[None])
-    return np.asarray(np.prod(np.maximum(high - low, 0), axis=2), dtype=np.float32)
-
-
 def suppress(boxes: Boxes, scores: NDArray[np.float32], *, iou: float) -> NDArray[np.int64]:
     """Positions of the boxes that no better kept box overlaps by more than `iou`, best first."""
     order = np.argsort(-scores, kind="stable")
-    clash = overlaps(boxes[order], boxes[order]) > iou
+    clash = iou_matrix(boxes[order], boxes[order]) > iou
     free = np.ones(len(order), dtype=bool)
     kept = []
     for position in range(len(order)):

@@ -10,9 +10,8 @@ import numpy as np
 from annoloop.records import Pick, Split
 from annoloop.results import GoldenPlanResult
 from annoloop.steps.context import Context
+from annoloop.steps.summary import BLIND
 from annoloop.store import batches, samples
-
-SOURCE = "golden"
 
 
 def blind_golden(context: Context, *, size: int, number: int) -> list[Pick]:
@@ -31,7 +30,7 @@ def blind_golden(context: Context, *, size: int, number: int) -> list[Pick]:
     rng.shuffle(order)
     order.sort(key=lambda key: shown[key])  # stable: chance decides among equals
     return [
-        Pick(key, SOURCE, rank, 0.0, "blind golden: checks the labels, not the model")
+        Pick(key, BLIND, rank, 0.0, "blind golden: checks the labels, not the model")
         for rank, key in enumerate(order[:want], start=1)
     ]
 

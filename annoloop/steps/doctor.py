@@ -9,11 +9,10 @@ from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-import annoloop
 from annoloop.errors import AnnoloopError
 from annoloop.results import Check, DoctorResult
 from annoloop.steps.context import Context
-from annoloop.steps.split import check_manifest
+from annoloop.steps.manifest import check_manifest
 from annoloop.store import samples
 
 REQUIRED = (
@@ -48,7 +47,7 @@ def doctor(adapters: Mapping[str, tuple[str, ...]], context: Context | None) -> 
     checks += [_optional(module, extra) for module, extra in OPTIONAL.items()]
     if context is not None:
         checks += _project(context)
-    return DoctorResult(annoloop.__version__, tuple(checks), adapters)
+    return DoctorResult(version("annoloop"), tuple(checks), adapters)
 
 
 def _python() -> Check:

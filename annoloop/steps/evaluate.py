@@ -21,14 +21,12 @@ from annoloop.records import (
     Split,
     Status,
 )
-from annoloop.results import EvaluateResult, FailuresResult, FailureView
+from annoloop.results import EvaluateResult
 from annoloop.steps.context import Context
-from annoloop.steps.split import check_manifest
+from annoloop.steps.manifest import check_manifest
 from annoloop.steps.train import newest_model, predictions, train
 from annoloop.store import db, iterations, samples
 from annoloop.store.iterations import Iteration
-
-LOOK = "test"
 
 Truth = dict[str, tuple[Label, ...]]
 Found = dict[str, tuple[Detection, ...]]
@@ -154,7 +152,7 @@ def _notes(ground: Ground) -> tuple[str, ...]:
 
 def _times_opened(context: Context) -> int:
     with context.store.read() as connection:
-        return iterations.looks_at(connection, LOOK)
+        return iterations.looks_at(connection, iterations.TEST_LOOK)
 
 
 def _write(
@@ -204,7 +202,7 @@ def evaluate_test(context: Context) -> EvaluateResult:
         at = context.now()
         opened = db.look(
             connection,
-            what=LOOK,
+            what=iterations.TEST_LOOK,
             iteration=None if newest is None else newest.number,
             who=context.who,
             at=at,
@@ -231,31 +229,4 @@ def evaluate_test(context: Context) -> EvaluateResult:
         unseen_classes=(),
         without_reference=ground.missing,
         notes=(f"the test split has now been opened {times}",),
-    )
-
-
-def failures(context: Context) -> FailuresResult:
-    """The typed failures of the newest evaluation, dearest first."""
-    with context.store.read() as connection:
-        done = iterations.step_history(connection, "evaluate")
-        if not done:
-            raise NotReadyError("nothing was evaluated yet", fix="Run `annoloop evaluate`.")
-        seq, model = done[-1].seq, str(done[-1].record["model"])
-        found = iterations.load_failures(connection, seq)
-        results = iterations.load_results(connection, seq)
-        by_id = {s.id: s for s in samples.load(connection, split=Split.VAL)}
-        classes = samples.schema(connection).classes
-    mine = [r for r in results if by_id[r.sample_id].half is Half.MINE]
-    found.sort(key=lambda f: (-f.price, -(f.score or 0.0), f.sample_id))
-    return FailuresResult(
-        model=model,
-        images=len({f.sample_id for f in found}),
-        by_type=dict(Counter(str(f.type) for f in found)),
-        by_class=dict(Counter(classes[f.class_id] for f in found)),
-        high_fn=tuple(by_id[key].path for key in core_failures.high_fn(mine)),
-        high_fp=tuple(by_id[key].path for key in core_failures.high_fp(mine)),
-        failures=tuple(
-            FailureView(by_id[f.sample_id].path, core_failures.describe(f, classes), f)
-            for f in found
-        ),
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from annoloop import images
@@ -22,6 +22,7 @@ from annoloop.records import sample_id as make_id
 from annoloop.results import IngestResult
 from annoloop.steps.context import Context
 from annoloop.steps.groups import GroupRule
+from annoloop.steps.labels import match_images, size_problems
 from annoloop.store import db, samples
 
 ADOPT = "adopt"
@@ -29,6 +30,18 @@ ADOPT = "adopt"
 
 CHUNK = 512
 SHOWN = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What an ingest will write, checked whole before anything is written."""
+
+    new: tuple[Sample, ...]
+    references: tuple[Reference, ...]
+    refused: tuple[Problem, ...]
+    problems: tuple[Problem, ...]
+    notes: tuple[str, ...]
+    known: int
 
 
 def ingest(
@@ -39,12 +52,44 @@ def ingest(
     adopt: bool = False,
 ) -> IngestResult:
     """Add new images (and labels). Raises InputError naming every bad file, adding nothing."""
-    root, skip_bad = context.images_root, context.settings.images.skip_bad
-    if not root.is_dir():
+    if not context.images_root.is_dir():
         raise InputError(
-            f"there is no folder of images at {root}",
+            f"there is no folder of images at {context.images_root}",
             fix="Correct [images] root in annoloop.toml, or `--images PATH` of init.",
         )
+    given = labels or ForeignDataset((), ())
+    plan = _plan(context, given, adopt=adopt)
+    with context.store.write() as connection:
+        at = context.now()
+        schema = samples.add_classes(connection, [*classes, *given.classes])
+        order = [schema.index()[name] for name in given.classes]
+        samples.add_samples(connection, plan.new, at)
+        added = samples.add_references(
+            connection, (_in_schema(r, order) for r in plan.references), who=context.who, at=at
+        )
+        if plan.new or added:
+            db.record(
+                connection,
+                at=at,
+                who=context.who,
+                what="ingest",
+                target=str(context.images_root),
+                details={"images": len(plan.new), "labeled": added},
+            )
+    return IngestResult(
+        images_added=len(plan.new),
+        images_known=plan.known,
+        images_labeled=added,
+        boxes=sum(len(r.labels) for r in plan.references),
+        classes=schema.classes,
+        refused=plan.refused,
+        problems=plan.problems,
+        notes=plan.notes,
+    )
+
+
+def _plan(context: Context, labels: ForeignDataset, *, adopt: bool) -> Plan:
+    skip_bad = context.settings.images.skip_bad
     with context.store.read() as connection:
         known = samples.ids_by_path(connection)
         locked_groups = samples.locked_groups(connection)
@@ -53,51 +98,35 @@ def ingest(
             "labels can be adopted only before the splits are made",
             fix="Import them as answers to a batch: `annoloop annotate import`.",
         )
-    paths = images.list_images(root)
+    paths = images.list_images(context.images_root)
     new, refused = _probe(context, [p for p in paths if p not in known])
     if refused and not skip_bad:
         raise _refusal(refused)
     found = {**known, **{s.path: s.id for s in new}}
-    matched, odd = _match(labels, found) if labels else ({}, [])
+    matched, odd = match_images(labels, found)
     if odd and not skip_bad:
         raise _refusal(odd)
     columns = {path: dict(image.columns) for path, image in matched.items()}
     rule = GroupRule(context.settings.split.group, columns)
-    new = [_placed(s, rule.group(s.path), locked_groups) for s in new]
-    references = [
-        Reference(found[path], image.labels, ADOPT if adopt else "labels")
-        for path, image in matched.items()
-        if image.labels or image.reviewed is not False
-    ]
-    with context.store.write() as connection:
-        schema = samples.add_classes(connection, [*classes, *(labels.classes if labels else ())])
-        order = [schema.index()[name] for name in labels.classes] if labels else []
-        samples.add_samples(connection, new, context.now())
-        added = samples.add_references(
-            connection,
-            (_in_schema(one, order) for one in references),
-            who=context.who,
-            at=context.now(),
-        )
-        if new or added:
-            db.record(
-                connection,
-                at=context.now(),
-                who=context.who,
-                what="ingest",
-                target=str(root),
-                details={"images": len(new), "labeled": added},
-            )
-    return IngestResult(
-        images_added=len(new),
-        images_known=len(known),
-        images_labeled=added,
-        boxes=sum(len(r.labels) for r in references),
-        classes=schema.classes,
+    return Plan(
+        new=tuple(_placed(s, rule.group(s.path), locked_groups) for s in new),
+        references=tuple(
+            Reference(found[path], image.labels, ADOPT if adopt else "labels")
+            for path, image in matched.items()
+            if _is_labeled(image, adopt=adopt)
+        ),
         refused=tuple(refused),
-        problems=(*(labels.problems if labels else ()), *odd),
-        notes=tuple(_notes(context, paths, known, labels=labels, labeled=len(references))),
+        problems=(*labels.problems, *odd, *size_problems(matched, {s.path: s for s in new})),
+        notes=tuple(_notes(context, paths, known, labeled=len(matched))),
+        known=len(known),
     )
+
+
+def _is_labeled(image: ForeignImage, *, adopt: bool) -> bool:
+    """A listed image without boxes is truly empty in a reference; as an answer only if marked."""
+    if image.labels:
+        return True
+    return image.reviewed is True if adopt else image.reviewed is not False
 
 
 def _probe(context: Context, paths: Sequence[str]) -> tuple[list[Sample], list[Problem]]:
@@ -135,40 +164,6 @@ def _refusal(problems: Sequence[Problem]) -> InputError:
     )
 
 
-def _match(
-    labels: ForeignDataset, found: dict[str, str]
-) -> tuple[dict[str, ForeignImage], list[Problem]]:
-    """Our path → its labels: by our id, by relative path, or by a base name that is unique."""
-    by_id = {key: path for path, key in found.items()}
-    by_name: dict[str, list[str]] = {}
-    for path in found:
-        by_name.setdefault(PurePosixPath(path).name, []).append(path)
-    matched: dict[str, ForeignImage] = {}
-    problems: list[Problem] = []
-    for image in labels.images:
-        ours = by_id.get(image.sample_id or "") or _same_path(image.path, found, by_name)
-        if ours is None:
-            what = "labels for an image that is not in the image folder"
-            problems.append(Problem(image.path, "", what, "left out"))
-        elif ours in matched:
-            what = f"a second set of labels for {ours}"
-            problems.append(Problem(image.path, "", what, "left out"))
-        else:
-            matched[ours] = image
-    return matched, problems
-
-
-def _same_path(path: str, found: dict[str, str], by_name: dict[str, list[str]]) -> str | None:
-    if path in found:
-        return path
-    candidates = by_name.get(PurePosixPath(path).name, [])
-    # A longer path that ends the same way is the same file seen from another root.
-    ends = [c for c in candidates if path.endswith("/" + c) or c.endswith("/" + path)]
-    if len(ends) == 1:
-        return ends[0]
-    return candidates[0] if len(candidates) == 1 and not ends else None
-
-
 def _placed(sample: Sample, group: str | None, locked_groups: dict[str, Split] | None) -> Sample:
     """Before the splits are made a sample has none; afterwards whatever is new joins the pool."""
     if locked_groups is None:
@@ -191,13 +186,12 @@ def _notes(
     paths: Sequence[str],
     known: dict[str, str],
     *,
-    labels: ForeignDataset | None,
     labeled: int,
 ) -> Iterable[str]:
     gone = len(set(known) - set(paths))
     if gone:
         yield f"{gone} images of this project are no longer in the folder; they are kept"
-    if labels is not None and labeled < len(paths):
+    if 0 < labeled < len(paths):
         yield f"{len(paths) - labeled} images have no reference labels"
     folders = {str(PurePosixPath(p).parent) for p in paths}
     if len(folders) > 1 and context.settings.split.group == "none":

@@ -19,7 +19,7 @@ def metrics(ground_truth: Path, detections: Path) -> MetricsResult:
             f"{ground_truth} is not COCO ground truth (an object with images and categories)",
             fix="Give the annotations file, for instance instances_val2017.json.",
         )
-    rows = found.get("annotations") if isinstance(found, dict) else found
+    rows = _same_ids(found, truth, detections) if isinstance(found, dict) else found
     if not isinstance(rows, list):
         raise InputError(
             f"{detections} is not a list of COCO detections",
@@ -33,6 +33,30 @@ def metrics(ground_truth: Path, detections: Path) -> MetricsResult:
         boxes=made.boxes,
         detections=made.detections,
     )
+
+
+def _same_ids(found: dict[str, Any], truth: dict[str, Any], file: Path) -> Any:
+    """Rows of a whole COCO document, with its own image and category ids turned into truth's."""
+    rows = found.get("annotations")
+    if not isinstance(rows, list) or not {"images", "categories"} <= found.keys():
+        return rows
+    try:
+        theirs = {
+            "image_id": {i["id"]: i["file_name"] for i in found["images"]},
+            "category_id": {c["id"]: c["name"] for c in found["categories"]},
+        }
+        ours = {
+            "image_id": {i["file_name"]: i["id"] for i in truth["images"]},
+            "category_id": {c["name"]: c["id"] for c in truth["categories"]},
+        }
+        return [
+            {**row, **{key: ours[key][theirs[key][row[key]]] for key in theirs}} for row in rows
+        ]
+    except (KeyError, TypeError) as error:
+        raise InputError(
+            f"{file}: image or class {error} is not in the ground truth",
+            fix="File names and class names of the two files must be the same.",
+        ) from error
 
 
 def _load(file: Path) -> Any:

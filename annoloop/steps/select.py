@@ -8,18 +8,18 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from annoloop.core import failures as core_failures
 from annoloop.core import selection
 from annoloop.errors import BatchOpenError, BusyError, GoldenError, NotReadyError
-from annoloop.records import Batch, BatchKind, Pick, Sample, Selection, Split, Status
-from annoloop.results import PickView, SelectResult
+from annoloop.records import Batch, BatchKind, Pick, Selection, Split, Status
+from annoloop.results import SelectResult
 from annoloop.steps.blind import blind_golden, shuffled
+from annoloop.steps.candidates import candidates_of, failure_queries
 from annoloop.steps.context import Context, refuse_locked
 from annoloop.steps.decide import ensure_decided
 from annoloop.steps.score import OPEN, ensure_scored
 from annoloop.steps.split import ensure_split
+from annoloop.steps.summary import view
 from annoloop.store import batches, db, iterations, samples
 from annoloop.store.iterations import Iteration
 
@@ -102,9 +102,9 @@ def _plan(context: Context, wish: Wish, before: Iteration | None) -> Plan:
     if before is None:
         mix = {"coverage": 1.0} if wish.mix is None else mix
     name = str(about["embedder"])
-    candidates = _candidates(context, pool, scores, name=name, twins=twins)
+    candidates = candidates_of(context, pool, scores, name=name, twins=twins)
     evidence = selection.Evidence(
-        queries=tuple(_queries(context, before, name)) if before is not None else (),
+        queries=tuple(failure_queries(context, before, name)) if before is not None else (),
         pending=tuple(s.id for s in pool if s.status is Status.PENDING),
     )
     seed = settings.seed if wish.seed is None else wish.seed
@@ -130,61 +130,6 @@ def _default_size(context: Context, remaining: int, before: Iteration | None) ->
     return min(remaining, max(settings.minimum, int(settings.share * remaining)))
 
 
-def _candidates(
-    context: Context,
-    pool: Sequence[Sample],
-    scores: Mapping[str, float],
-    *,
-    name: str,
-    twins: Sequence[tuple[str, str]],
-) -> selection.Candidates:
-    place = {s.id: i for i, s in enumerate(pool)}
-    pairs = [(place[a], place[b]) for a, b in twins if a in place and b in place]
-    return selection.Candidates(
-        ids=tuple(s.id for s in pool),
-        vectors=context.vectors.load_vectors(name, [s.sha256 for s in pool]),
-        coverage=np.array([scores[s.id] for s in pool]),
-        groups=_units(pool),
-        near_duplicates=np.array(pairs, dtype=np.int64).reshape(-1, 2),
-    )
-
-
-def _units(pool: Sequence[Sample]) -> NDArray[np.int64]:
-    numbers: dict[str, int] = {}
-    return np.array(
-        [numbers.setdefault(s.group or f"sample {s.id}", len(numbers)) for s in pool],
-        dtype=np.int64,
-    )
-
-
-def _queries(context: Context, before: Iteration, name: str) -> list[selection.Query]:
-    """The failures of the last evaluation, each with the vector of its val image."""
-    with context.store.read() as connection:
-        found = iterations.load_failures(connection, before.steps["evaluate"].seq)
-        where = {s.id: s for s in samples.load(connection, ids={f.sample_id for f in found})}
-        schema = samples.schema(connection)
-    ids = sorted(where)
-    known = context.vectors.vector_keys(name)
-    missing = [key for key in ids if where[key].sha256 not in known]
-    if missing:
-        from annoloop.steps.embed import embed
-
-        context.say(f"{len(missing)} val images have no vector: embedding them")
-        embed(context)
-    rows = context.vectors.load_vectors(name, [where[key].sha256 for key in ids]) if ids else None
-    place = {key: i for i, key in enumerate(ids)}
-    return [
-        selection.Query(
-            failure=f,
-            text=core_failures.describe(f, schema.classes),
-            where=where[f.sample_id].path,
-            vector=rows[place[f.sample_id]],
-        )
-        for f in found
-        if rows is not None
-    ]
-
-
 def _result(plan: Plan, name: str, wish: Wish, *, blind: int) -> SelectResult:
     by_source: dict[str, int] = {}
     for pick in plan.selection.picks:
@@ -201,18 +146,6 @@ def _result(plan: Plan, name: str, wish: Wish, *, blind: int) -> SelectResult:
         seed=plan.seed,
         picks=tuple(view(p, plan.paths) for p in plan.selection.picks),
         notes=plan.notes,
-    )
-
-
-def view(pick: Pick, paths: Mapping[str, str]) -> PickView:
-    return PickView(
-        path=paths[pick.sample_id],
-        sample_id=pick.sample_id,
-        source=pick.source,
-        rank=pick.rank,
-        score=pick.score,
-        reason=pick.reason,
-        details=dict(pick.details),
     )
 
 

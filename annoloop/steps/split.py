@@ -2,36 +2,23 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
-from numpy.typing import NDArray
 
-from annoloop import images
-from annoloop.core import duplicates, splits
-from annoloop.errors import LockedSplitError, NotReadyError
+from annoloop.core import splits
+from annoloop.errors import NotReadyError
 from annoloop.records import Half, Sample, Split, Status
 from annoloop.results import Leak, SplitResult
 from annoloop.steps.adopt import adopt_labels
 from annoloop.steps.context import Context
 from annoloop.steps.groups import GroupRule
+from annoloop.steps.manifest import check_manifest, digest_of, write_manifest
+from annoloop.steps.twins import Twins, find_twins, positions
 from annoloop.store import db, samples
-
-MANIFEST = "splits.lock.json"
-CHUNK = 512
-
-
-@dataclass(frozen=True, slots=True)
-class Twins:
-    """Confirmed near-duplicates as pairs of ids, and what was only reported."""
-
-    pairs: tuple[tuple[str, str], ...]
-    notes: tuple[str, ...]
 
 
 def split(context: Context) -> SplitResult:
@@ -60,41 +47,6 @@ def ensure_split(context: Context) -> None:
     split(context)
 
 
-def check_manifest(context: Context) -> str:
-    """The digest of the locked splits. Raises LockedSplitError if file and database differ."""
-    file = context.folder / MANIFEST
-    with context.store.read() as connection:
-        rows = samples.locked(connection)
-    digest = _digest(rows)
-    try:
-        written = json.loads(file.read_text(encoding="utf-8"))["digest"]
-    except FileNotFoundError as error:
-        raise LockedSplitError(
-            f"the split manifest {MANIFEST} is gone",
-            fix="Bring it back from version control or a backup: it proves that nothing moved.",
-        ) from error
-    except (json.JSONDecodeError, KeyError, TypeError, UnicodeDecodeError) as error:
-        raise LockedSplitError(
-            f"{MANIFEST} is not the file that annoloop wrote ({error!r})",
-            fix="Bring it back from version control or a backup.",
-        ) from error
-    if written != digest:
-        raise LockedSplitError(
-            f"the splits in the database do not match {MANIFEST} "
-            f"({digest[:12]}… against {str(written)[:12]}…)",
-            fix="One of them was edited. Bring back the one that was; splits never change.",
-        )
-    return digest
-
-
-def _digest(rows: Sequence[tuple[str, Split, Half | None]]) -> str:
-    return splits.manifest_digest(
-        [key for key, _, _ in rows],
-        [str(side) for _, side, _ in rows],
-        ["" if half is None else str(half) for _, _, half in rows],
-    )
-
-
 def _make(context: Context, everything: list[Sample]) -> SplitResult:
     settings = context.settings.split
     rule = GroupRule(settings.group, {})
@@ -102,7 +54,7 @@ def _make(context: Context, everything: list[Sample]) -> SplitResult:
         everything = [replace(s, group=rule.group(s.path)) for s in everything]
     twins = find_twins(context, everything) if settings.near_duplicates else Twins((), ())
     place = {s.id: i for i, s in enumerate(everything)}
-    pairs = _positions(twins.pairs, place)
+    pairs = positions(twins.pairs, place)
     units = splits.units([s.group for s in everything], pairs)
     shares = splits.Shares(
         test=settings.test,
@@ -116,30 +68,18 @@ def _make(context: Context, everything: list[Sample]) -> SplitResult:
         rng=np.random.default_rng(settings.seed),
     )
     placed = [
-        replace(s, split=Split(assigned.splits[i]), half=_half(assigned.halves[i]))
+        replace(s, split=assigned.splits[i], half=assigned.halves[i])
         for i, s in enumerate(everything)
     ]
     digest, adopted = _write(context, placed, twins)
-    return _result(placed, twins, digest, extra=adopted)
-
-
-def _half(name: str | None) -> Half | None:
-    return Half(name) if name else None
+    return _result(placed, twins, digest, extra=(*units.notes, *assigned.notes, *adopted))
 
 
 def _write(context: Context, placed: Sequence[Sample], twins: Twins) -> tuple[str, tuple[str, ...]]:
     rows = [
         (s.id, s.split, s.half) for s in placed if s.split is not None and s.split != Split.POOL
     ]
-    digest = _digest(rows)
-    manifest = {
-        "digest": digest,
-        "seed": context.settings.split.seed,
-        "splits": {
-            name: [s.id for s in placed if name in (s.split, s.half)]
-            for name in ("test", "mine", "gauge", "golden")
-        },
-    }
+    digest = digest_of(rows)
     with context.store.write() as connection:
         samples.set_splits(
             connection,
@@ -158,45 +98,8 @@ def _write(context: Context, placed: Sequence[Sample], twins: Twins) -> tuple[st
         adopted = adopt_labels(context, connection)
         # Inside the transaction: a kill before the commit leaves a manifest that the next
         # `split` overwrites; the other order could leave locked splits without their proof.
-        file = context.folder / MANIFEST
-        part = file.with_suffix(".part")
-        part.write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
-        part.replace(file)
+        write_manifest(context, placed, digest)
     return digest, adopted
-
-
-def find_twins(context: Context, everything: Sequence[Sample]) -> Twins:
-    """Near-duplicates: a perceptual hash proposes, a pixel comparison confirms, nothing chains."""
-    prints = _fingerprints(context, everything)
-    hashes = np.array([prints[s.sha256][0] for s in everything], dtype=np.uint64)
-    thumbs = np.frombuffer(
-        b"".join(prints[s.sha256][1] for s in everything), dtype=np.uint8
-    ).reshape(len(everything), -1)
-    proposed = duplicates.propose(hashes)
-    confirmed = proposed.pairs[duplicates.confirm(proposed.pairs, thumbs)]
-    found = duplicates.clusters(len(everything), confirmed)
-    pairs = tuple((everything[a].id, everything[b].id) for a, b in found.pairs.tolist())
-    return Twins(pairs, (*proposed.notes, *found.notes))
-
-
-def _fingerprints(context: Context, everything: Sequence[Sample]) -> dict[str, tuple[int, bytes]]:
-    known = context.vectors.load_fingerprints()
-    todo = {s.sha256: s.uri for s in everything if s.sha256 not in known}
-    keys = sorted(todo)
-    with ThreadPoolExecutor() as pool:
-        for start in range(0, len(keys), CHUNK):
-            chunk = keys[start : start + CHUNK]
-            prints = list(pool.map(images.fingerprint, [todo[key] for key in chunk]))
-            new = {key: (p.hash, p.thumb) for key, p in zip(chunk, prints, strict=True)}
-            context.vectors.add_fingerprints(new)
-            known.update(new)
-            context.progress(min(start + CHUNK, len(keys)), len(keys), "comparing images")
-    return known
-
-
-def _positions(pairs: Sequence[tuple[str, str]], place: dict[str, int]) -> NDArray[np.int64]:
-    rows = [(place[a], place[b]) for a, b in pairs]
-    return np.array(rows, dtype=np.int64).reshape(-1, 2)
 
 
 def _check_newcomers(context: Context, everything: list[Sample]) -> SplitResult:

@@ -9,9 +9,8 @@ from sqlalchemy import Connection
 
 from annoloop.records import Split, Status
 from annoloop.results import BatchSummary, IterationRow, PoolProgress, StatusResult
-from annoloop.steps.batch import summaries
 from annoloop.steps.context import Context
-from annoloop.steps.evaluate import LOOK
+from annoloop.steps.summary import summaries
 from annoloop.store import iterations, samples
 from annoloop.store.iterations import Iteration
 
@@ -31,7 +30,7 @@ def status(context: Context) -> StatusResult:
         classes = samples.schema(connection).classes
         all_batches = summaries(connection)
         history = iterations.load_iterations(connection)
-        opened = iterations.looks_at(connection, LOOK)
+        opened = iterations.looks_at(connection, iterations.TEST_LOOK)
     metric = context.settings.stop.metric
     rows = tuple(iteration_row(one, metric) for one in history)
     open_batch = next((b.name for b in reversed(all_batches) if b.open), None)

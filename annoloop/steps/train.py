@@ -22,7 +22,7 @@ from annoloop.records import (
 from annoloop.results import PredictResult, TrainResult
 from annoloop.steps.context import Context, as_images, refuse_locked
 from annoloop.steps.golden import ensure_checked
-from annoloop.steps.split import check_manifest
+from annoloop.steps.manifest import check_manifest
 from annoloop.store import batches, db, iterations, samples
 from annoloop.store.iterations import Iteration
 

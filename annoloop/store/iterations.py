@@ -15,6 +15,10 @@ STEPS = ("select", "annotate", "golden", "train", "evaluate", "decide")
 """The steps of an iteration, in order; each keeps every record, the newest counts."""
 
 
+TEST_LOOK = "test"
+"""The ledger entry of one opening of the test split."""
+
+
 @dataclass(frozen=True, slots=True)
 class StepRecord:
     seq: int

@@ -205,6 +205,7 @@ TWICE = [{"id": 1, "name": "cup"}, {"id": 2, "name": "cup"}]
         ({**GOOD, "categories": TWICE}, [], "twice"),
         ({**GOOD, "annotations": [{"id": 1}]}, [], r"annotations\[0\]: bbox is None"),
         ({**GOOD, "images": [{"id": "one"}]}, [], "images"),
+        ({**GOOD, "images": [{"id": [1]}]}, [], "not COCO"),
         (GOOD, {"annotations": []}, "the detections: not a list"),
         (GOOD, [7], "the detections: not a list"),
         (GOOD, [RESULT, {**RESULT, "image_id": 2}], r"detections\[1\]: image 2"),

@@ -1,0 +1,65 @@
+"""The manifest that locks the splits: written once, checked before every use."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from annoloop.core import splits
+from annoloop.errors import LockedSplitError
+from annoloop.records import Half, Sample, Split
+from annoloop.steps.context import Context
+from annoloop.store import samples
+
+MANIFEST = "splits.lock.json"
+
+
+def write_manifest(context: Context, placed: Sequence[Sample], digest: str) -> None:
+    """Which samples are locked where, whole or not at all."""
+    manifest = {
+        "digest": digest,
+        "seed": context.settings.split.seed,
+        "splits": {
+            name: [s.id for s in placed if name in (s.split, s.half)]
+            for name in ("test", "mine", "gauge", "golden")
+        },
+    }
+    file = context.folder / MANIFEST
+    part = file.with_suffix(".part")
+    part.write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+    part.replace(file)
+
+
+def check_manifest(context: Context) -> str:
+    """The digest of the locked splits. Raises LockedSplitError if file and database differ."""
+    file = context.folder / MANIFEST
+    with context.store.read() as connection:
+        rows = samples.locked(connection)
+    digest = digest_of(rows)
+    try:
+        written = json.loads(file.read_text(encoding="utf-8"))["digest"]
+    except FileNotFoundError as error:
+        raise LockedSplitError(
+            f"the split manifest {MANIFEST} is gone",
+            fix="Bring it back from version control or a backup: it proves that nothing moved.",
+        ) from error
+    except (json.JSONDecodeError, KeyError, TypeError, UnicodeDecodeError) as error:
+        raise LockedSplitError(
+            f"{MANIFEST} is not the file that annoloop wrote ({error!r})",
+            fix="Bring it back from version control or a backup.",
+        ) from error
+    if written != digest:
+        raise LockedSplitError(
+            f"the splits in the database do not match {MANIFEST} "
+            f"({digest[:12]}… against {str(written)[:12]}…)",
+            fix="One of them was edited. Bring back the one that was; splits never change.",
+        )
+    return digest
+
+
+def digest_of(rows: Sequence[tuple[str, Split, Half | None]]) -> str:
+    return splits.manifestdigest_of(
+        [key for key, _, _ in rows],
+        [str(side) for _, side, _ in rows],
+        ["" if half is None else str(half) for _, _, half in rows],
+    )
