@@ -17,6 +17,8 @@ from annoloop.errors import AnnoloopError, SettingsError
 EXPECTED, USAGE, UNEXPECTED, INTERRUPTED = 1, 2, 3, 130
 """Exit codes: 1 an expected failure, 2 wrong usage, 3 a bug of ours, 130 interrupted."""
 
+STOPPED = "interrupted: what was finished is saved; run the same command to go on"
+
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
@@ -291,7 +293,7 @@ def _guarded(call: Callable[[], Any], *, as_json: bool) -> int:
             _print_error(error)
         return EXPECTED
     except (KeyboardInterrupt, typer.Abort):
-        say("interrupted: what was finished is saved; run the same command to go on")
+        say(STOPPED)
         return INTERRUPTED
     except usage_error as error:
         error.show()
@@ -302,6 +304,8 @@ def _guarded(call: Callable[[], Any], *, as_json: bool) -> int:
         traceback.print_exc()
         say("this is a bug in annoloop: please report it with the lines above")
         return UNEXPECTED
+    if code == INTERRUPTED:  # Typer turns the interrupt itself into this code
+        say(STOPPED)
     return code if isinstance(code, int) else 0  # a verb that exits early returns its code
 
 

@@ -159,7 +159,10 @@ class Project:
 
     def _read(self, path: str, form: str | None) -> ForeignDataset:
         where = Path(path)
-        reader = plugins.make("readers", form or plugins.detect_format(where), {})
+        name = form or plugins.detect_format(where)
+        # YOLO files hold shares of the image, so their reader has to find the images.
+        options = {"images": str(self.folder / self.settings.images.root)} if name == "yolo" else {}
+        reader = plugins.make("readers", name, options)
         found: ForeignDataset = reader.read(where)
         return found
 

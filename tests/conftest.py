@@ -37,15 +37,18 @@ def draw_shapes(root: Path, *, scenes: int = 30, frames: int = 2, seed: int = 0)
     for scene in range(scenes):
         base = rng.integers(90, 165, size=(64, 80, 3), dtype=np.uint8)
         base = cv2.GaussianBlur(base, (0, 0), 6) + np.uint8(rng.integers(0, 40))
+        for _ in range(2):  # clutter that is no object
+            corners = rng.integers(0, 60, size=(1, 3, 2)).astype(np.int32)
+            cv2.polylines(base, corners, True, (20, 20, 20), 2)
         for frame in range(frames):
             path = f"scene_{scene:03d}/frame_{frame}.png"
-            picture = base.copy()
+            picture = base + np.uint8(frame)  # frames differ, as bytes and as content hashes
             number = len(images) + 1
-            for spot in range(int(rng.integers(0, 3))):
+            for spot in range(int(rng.choice(3, p=(0.25, 0.45, 0.3)))):
                 side = int(rng.integers(12, 20))
                 x, y = int(rng.integers(2, 18)) + 38 * spot, int(rng.integers(2, 42))
                 kind = int(rng.integers(0, 2))
-                colour = (20, 20, 20) if kind else (235, 235, 235)
+                colour = (20, 20, 20) if rng.random() < 0.5 else (235, 235, 235)
                 if kind:
                     centre = (x + side // 2, y + side // 2)
                     cv2.circle(picture, centre, side // 2, colour, -1)

@@ -53,8 +53,10 @@ def test_paths_become_posix(written, path):
 
 @pytest.mark.parametrize(
     "written",
-    ["", ".", "/a.jpg", "../a.jpg", "a/../../b.jpg", "..\\a.jpg", "C:\\a.jpg", "\\\\host\\a.jpg"]
-    + ["s3://bucket/a.jpg", "a\0.jpg", "a\nb.jpg", "\udc00.jpg"],
+    [
+        *("", ".", "/a.jpg", "../a.jpg", "a/../../b.jpg", "..\\a.jpg", "C:\\a.jpg"),
+        *("\\\\host\\a.jpg", "s3://bucket/a.jpg", "a\0.jpg", "a\nb.jpg", "\udc00.jpg"),
+    ],
 )
 def test_paths_that_leave_their_folder_are_refused(written):
     with pytest.raises(InputError, match=r"^here: "):

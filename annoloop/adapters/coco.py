@@ -187,7 +187,7 @@ def _field(row: Any, key: str, kind: type | tuple[type, ...], *, where: str) -> 
 
 def _once(row: Any, where: str, seen: dict[int | str, str]) -> None:
     """Annotation ids may be absent, as many tools leave them out, but not repeat."""
-    if "id" not in row:
+    if row.get("id") is None:
         return
     key = _field(row, "id", (int, str), where=where)
     if key in seen:

@@ -83,13 +83,14 @@ def _describe(lab: NDArray[np.uint8]) -> NDArray[np.float32]:
     spread = np.sqrt(np.maximum(_pooled(values * values, 4) - mean * mean, 0))
     light = values[..., 0]
     thumb = _pooled(light[..., None], 8)[..., 0]
+    # Centred where every image has much in common, so that cosines tell images apart.
     blocks = {
         "layout": mean.reshape(n, -1),
-        "texture": spread.reshape(n, -1),
+        "texture": _centred(spread.reshape(n, -1)),
         "colours": _histograms(lab),
-        "edges": _orientations(light, 4),
-        "outline": _orientations(_pooled(light[..., None], 16)[..., 0], 2),
-        "thumb": (thumb - thumb.mean(axis=(1, 2), keepdims=True)).reshape(n, -1),
+        "edges": _centred(_orientations(light, 4)),
+        "outline": _centred(_orientations(_pooled(light[..., None], 16)[..., 0], 2)),
+        "thumb": _centred(thumb.reshape(n, -1)),
     }
     row = np.concatenate([WEIGHTS[name] * _unit(block) for name, block in blocks.items()], axis=1)
     return np.asarray(_unit(row), dtype=np.float32)
@@ -133,6 +134,10 @@ def _orientations(light: NDArray[np.float32], cells: int) -> NDArray[np.float32]
     sums += np.bincount(after.ravel(), upper.ravel(), total)
     # Roots, so that one strong edge does not drown the others.
     return np.asarray(np.sqrt(sums.reshape(n, -1)), dtype=np.float32)
+
+
+def _centred(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.asarray(rows - rows.mean(axis=1, keepdims=True), dtype=np.float32)
 
 
 def _unit(rows: NDArray[np.float32]) -> NDArray[np.float32]:

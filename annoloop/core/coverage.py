@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from annoloop.errors import SettingsError, VectorError
 
 if TYPE_CHECKING:
-    from annoloop.core.zcore_kernel import Chunk, Line, Rules
+    from annoloop.core.zcore_kernel import Chunk, Line, Rules, Table
 
 Progress = Callable[[int, int, str], None]
 
@@ -30,6 +30,7 @@ ROWS, DIMENSIONS = 1 << 14, 8
 WHAT = "coverage draws"
 CHUNK = 256
 """Draws between two looks at progress and cancellation: tens of milliseconds."""
+STRIDE = 13
 SAMPLE = 4096
 """Rows, evenly spread, from which the density along each dimension is judged."""
 
@@ -126,10 +127,11 @@ def zcore(
         return np.zeros(n)
     # One row moves by at most 1 a draw, so this is the finest unit that cannot overflow.
     unit = 1 << (62 - total.bit_length())
-    columns = _columns(embeddings)
+    sample = np.sort(embeddings[:: max(n // SAMPLE, 1)].T.astype(np.float64), axis=1)
+    table = _table(embeddings, sample)
     rules = Rules(n_neighbours, unit, taken)
-    groups = _plan(columns, draws, n_neighbours)
-    scores = _scored(columns, groups, rules=rules, total=total, progress=progress)
+    groups = _plan(draws, sample, min(np.sqrt(n_neighbours / (2 * n)), 0.5))
+    scores = _scored(table, groups, rules=rules, total=total, progress=progress)
     return scores / unit
 
 
@@ -160,16 +162,25 @@ def _checked(embeddings: NDArray[Any]) -> NDArray[Any]:
     return embeddings
 
 
-def _columns(embeddings: NDArray[Any]) -> NDArray[Any]:
-    """(d, n) with each dimension in one piece, float32 (float64 where the vectors are)."""
-    dtype = np.float64 if embeddings.dtype == np.float64 else np.float32
-    columns = np.empty(embeddings.shape[::-1], dtype)
-    for start in range(0, len(embeddings), ROWS):
+def _table(embeddings: NDArray[Any], sample: NDArray[np.float64]) -> Table:
+    """The vectors by dimension, float32 (float64 where they are), and the bins of their numbers."""
+    from annoloop.core.zcore_kernel import Table, encode
+
+    n, d = embeddings.shape
+    columns = np.empty((d, n), np.float64 if embeddings.dtype == np.float64 else np.float32)
+    for start in range(0, n, ROWS):
         columns[:, start : start + ROWS] = embeddings[start : start + ROWS].T
-    return columns
+    quantiles = sample[:, np.arange(256) * sample.shape[1] // 256]
+    edges = np.full((d, 257), np.inf)
+    edges[:, :256] = quantiles
+    edges[:, 0] = -np.inf
+    codes = np.empty((d, n), np.uint8)
+    for dim in range(d):
+        encode(columns[dim], edges[dim], codes[dim])
+    return Table(columns, codes, edges, np.ascontiguousarray(columns[:, ::STRIDE]))
 
 
-def _plan(columns: NDArray[Any], draws: Draws, n_neighbours: int) -> list[list[Chunk]]:
+def _plan(draws: Draws, sample: NDArray[np.float64], reach: float) -> list[list[Chunk]]:
     """The draws grouped by the dimension to walk: of the two, where fewer rows are nearby.
 
     Inside a group they are sorted by the other dimension, so that its column stays in the cache.
@@ -177,7 +188,7 @@ def _plan(columns: NDArray[Any], draws: Draws, n_neighbours: int) -> list[list[C
     from annoloop.core.zcore_kernel import Chunk
 
     points = draws.points.astype(np.float64)
-    nearby = _density(columns, draws.dims, points, n_neighbours)
+    nearby = _density(sample, draws.dims, points, reach)
     walked = np.argmin(nearby, axis=1)
     t = np.arange(len(walked))
     dim, other = draws.dims[t, walked], draws.dims[t, 1 - walked]
@@ -193,21 +204,19 @@ def _plan(columns: NDArray[Any], draws: Draws, n_neighbours: int) -> list[list[C
 
 
 def _density(
-    columns: NDArray[Any], dims: NDArray[np.int32], points: NDArray[np.float64], k: int
+    sample: NDArray[np.float64], dims: NDArray[np.int32], points: NDArray[np.float64], reach: float
 ) -> NDArray[np.float64]:
-    """Rows per unit of length around each coordinate (T, 2), judged from a sample of rows."""
-    n = columns.shape[1]
-    sample = np.sort(columns[:, :: max(n // SAMPLE, 1)], axis=1).astype(np.float64)
+    """Rows per unit of length around each coordinate (T, 2): `reach` of all rows to each side."""
     m = sample.shape[1]
-    reach = max(int(m * min(np.sqrt(k / (2 * n)), 0.5)), 1)
+    steps = max(int(m * reach), 1)
     flat, coordinate = dims.ravel(), points.ravel()
     order = np.argsort(flat, kind="stable")
-    bounds = np.searchsorted(flat[order], np.arange(len(columns) + 1))
+    bounds = np.searchsorted(flat[order], np.arange(len(sample) + 1))
     density = np.empty(len(flat))
     for dim, values in enumerate(sample):
         mine = order[bounds[dim] : bounds[dim + 1]]
         place = np.searchsorted(values, coordinate[mine])
-        low, high = np.maximum(place - reach, 0), np.minimum(place + reach, m - 1)
+        low, high = np.maximum(place - steps, 0), np.minimum(place + steps, m - 1)
         length = values[high] - values[low]
         density[mine] = np.where(length > 0, (high - low) / np.where(length > 0, length, 1), np.inf)
     return density.reshape(dims.shape)
@@ -228,11 +237,12 @@ def _line(columns: NDArray[Any], dim: int) -> Line:
         keys = (bits.astype(np.uint64) << np.uint64(32)) | np.arange(len(bits), dtype=np.uint64)
         keys.sort()
         order = keys.astype(np.uint32)
-    return Line(column[order], order)
+    sparse = order[order % STRIDE == 0]
+    return Line(column[order], order, column[sparse], sparse // np.uint32(STRIDE))
 
 
 def _scored(
-    columns: NDArray[Any],
+    table: Table,
     groups: list[list[Chunk]],
     *,
     rules: Rules,
@@ -244,10 +254,10 @@ def _scored(
 
     from annoloop.core.zcore_kernel import Scratch, score_draws
 
-    n = columns.shape[1]
+    n = table.columns.shape[1]
     threads = int(numba.get_num_threads())
     scratches = [
-        Scratch(np.zeros(n, np.int64), np.empty(n), np.empty(n, np.uint32), np.empty(n))
+        Scratch(np.zeros(n, np.int64), np.empty(n), np.empty(n, np.uint32), np.empty(n), np.empty(256))
         for _ in range(threads)
     ]
     free = deque(scratches)
@@ -255,17 +265,17 @@ def _scored(
     def work(line: Future[Line], chunk: Chunk) -> int:
         scratch = free.pop()
         try:
-            score_draws(line.result(), columns, chunk, rules, scratch)
+            score_draws(line.result(), table, chunk, rules, scratch)
         finally:
             free.append(scratch)
         return len(chunk.others)
 
     def submitted(pool: ThreadPoolExecutor) -> Iterator[Future[int]]:
         # Each line is sorted one group ahead, and first in the queue, so no thread waits for long.
-        line = pool.submit(_line, columns, groups[0][0].dim)
+        line = pool.submit(_line, table.columns, groups[0][0].dim)
         for here, group in enumerate(groups):
             ahead = groups[min(here + 1, len(groups) - 1)][0].dim
-            following = pool.submit(_line, columns, ahead) if here + 1 < len(groups) else line
+            following = pool.submit(_line, table.columns, ahead) if here + 1 < len(groups) else line
             for chunk in group:
                 yield pool.submit(work, line, chunk)
             line = following

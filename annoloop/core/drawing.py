@@ -103,7 +103,8 @@ class Drawing:
                 turn = replace(turn, asked=turns[-1].asked, got=turns.pop().got + turn.got)
             if turn.got or not turns:
                 turns.append(turn)
-        for turn, after in zip(turns, (*turns[1:], None), strict=True):
+        followers: list[_Turn | None] = [*turns[1:], None]
+        for turn, after in zip(turns, followers, strict=False):
             if turn.why is not None:
                 by = None if after is None else after.source
                 self.shortfalls.append(Shortfall(turn.source, turn.asked, turn.got, by, turn.why))
@@ -158,7 +159,7 @@ class Drawing:
             )
 
     def _why(self, *, admit: bool) -> str:
-        if not admit and not self.draft.closed(admit=True).all():
+        if self.draft.closed(admit=admit).all() and not self.draft.closed(admit=True).all():
             return "only near-duplicates of picks are left"
         return "it ranks no other candidates"
 

@@ -28,7 +28,7 @@ BACKGROUNDS = 6_000
 POOL = 40_000
 """Background rows kept to mine hard ones from, over all images."""
 
-_STRENGTH = 0.003
+_STRENGTH = 0.01
 _RIDGE = 0.1
 _SHIFT = 0.5
 

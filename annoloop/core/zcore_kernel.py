@@ -33,11 +33,26 @@ def compiled(function: F) -> F:
         return cast(F, numba.njit(**options)(function))
 
 
+class Table(NamedTuple):
+    """All vectors by column: their numbers (d, n), and in which of 256 bins each lies.
+
+    Bin c of a dimension holds edges[c] <= x < edges[c + 1]; the outer edges are infinite. One byte
+    per number keeps a column of a million rows near the processor, and is enough to leave a row out.
+    """
+
+    columns: NDArray[Any]
+    codes: NDArray[np.uint8]
+    edges: NDArray[np.float64]
+    sparse: NDArray[Any]
+
+
 class Line(NamedTuple):
     """All rows in the order of one coordinate; equal values in the order of their rows."""
 
     values: NDArray[Any]
     order: NDArray[np.uint32]
+    sparse_values: NDArray[Any]
+    sparse_order: NDArray[np.uint32]
 
 
 class Chunk(NamedTuple):
@@ -58,12 +73,13 @@ class Rules(NamedTuple):
 
 
 class Scratch(NamedTuple):
-    """What one thread writes to; each array has one entry per row."""
+    """What one thread writes to: one entry per row, but for `least`, one per bin."""
 
     scores: NDArray[np.int64]
     distances: NDArray[np.float64]
     rows: NDArray[np.uint32]
     heap: NDArray[np.float64]
+    least: NDArray[np.float64]
 
 
 class Query(NamedTuple):
@@ -75,28 +91,56 @@ class Query(NamedTuple):
     b: float
 
 
+class Other(NamedTuple):
+    """The dimension off the line: its numbers, their bins, each bin's least distance to b, sample."""
+
+    column: NDArray[Any]
+    codes: NDArray[np.uint8]
+    least: NDArray[np.float64]
+    sparse: NDArray[Any]
+
+
 @compiled
-def score_draws(
-    line: Line, columns: NDArray[Any], chunk: Chunk, rules: Rules, scratch: Scratch
-) -> None:
+def encode(column: NDArray[Any], edges: NDArray[np.float64], codes: NDArray[np.uint8]) -> None:
+    """The bin of every number of a column, by a binary search without branches."""
+    for i in range(len(column)):
+        code = 0
+        for half in (128, 64, 32, 16, 8, 4, 2, 1):
+            code += half * (edges[code + half] <= column[i])
+        codes[i] = code
+
+
+@compiled
+def score_draws(line: Line, table: Table, chunk: Chunk, rules: Rules, scratch: Scratch) -> None:
     """Add rewards and penalties of a chunk of draws to `scratch.scores`, in fixed point."""
-    unit = np.int64(rules.unit)
+    wanted = min(rules.neighbours, len(line.order) - 1)
     for t in range(len(chunk.others)):
-        other = columns[chunk.others[t]]
+        dim = chunk.others[t]
+        column = table.columns[dim]
+        other = Other(column, table.codes[dim], scratch.least, table.sparse[dim])
+        _measure(other, table.edges[dim], chunk.off[t])
         row = _nearest(line, other, chunk.on[t], chunk.off[t])
         if not rules.occupied[row]:
-            scratch.scores[row] += unit
-        wanted = min(rules.neighbours, len(other) - 1)
+            scratch.scores[row] += rules.unit
         if wanted == 0:
             continue
-        a, b = np.float64(columns[chunk.dim, row]), np.float64(other[row])
-        place, twin = _place(line, other, row, a, b)
+        a, b = np.float64(table.columns[chunk.dim, row]), np.float64(column[row])
+        place, twin = _place(line, column, row, a, b)
         if twin >= 0:
-            scratch.scores[twin] -= unit
-        else:
-            found = _gather(line, other, Query(row, place, a, b), wanted, scratch)
-            kept = _keep_nearest(found, wanted, scratch)
-            _share(kept, unit, scratch)
+            scratch.scores[twin] -= rules.unit
+            continue
+        _measure(other, table.edges[dim], b)
+        found = _gather(line, other, Query(row, place, a, b), wanted, scratch)
+        if found > wanted:
+            _drop_farthest(scratch.distances[:found], scratch.rows[:found], wanted)
+        _share(scratch.distances[:found], scratch.rows[:found], rules.unit, scratch.scores)
+
+
+@compiled
+def _measure(other: Other, edges: NDArray[np.float64], b: float) -> None:
+    """Fill in how far the bins are from b."""
+    for c in range(256):
+        other.least[c] = max(edges[c] - b, b - edges[c + 1], 0.0)
 
 
 @compiled
@@ -114,9 +158,10 @@ def _rank(values: NDArray[Any], q: float, limit: float, inclusive: bool) -> int:
 
 
 @compiled
-def _nearest(line: Line, other: NDArray[Any], a: float, b: float) -> int:
+def _nearest(line: Line, other: Other, a: float, b: float) -> int:
     """The row nearest to (a, b): outward along the line, block by block from the nearer side."""
-    values, order = line
+    values, order, _, _ = line
+    column, codes, least, _ = other
     n = len(values)
     right = _rank(values, a, 0.0, False)
     left = right - 1
@@ -133,48 +178,61 @@ def _nearest(line: Line, other: NDArray[Any], a: float, b: float) -> int:
             start, stop = right, min(right + BLOCK, n)
             right = stop
         for i in range(start, stop):
-            j = np.int64(order[i])
-            distance = abs(values[i] - a) + abs(other[j] - b)
+            j = int(order[i])
+            if abs(values[i] - a) + least[codes[j]] > best:
+                continue
+            distance = abs(values[i] - a) + abs(column[j] - b)
             if distance < best or (distance == best and j < row):
                 best, row = distance, j
     return row
 
 
 @compiled
-def _place(line: Line, other: NDArray[Any], row: int, a: float, b: float) -> tuple[int, int]:
+def _place(
+    line: Line, column: NDArray[Any], row: int, a: float, b: float
+) -> tuple[int, int]:
     """Where the row stands on the line, and the first other row at distance 0 (-1: none)."""
-    values, order = line
+    values, order, _, _ = line
     place, twin = -1, -1
     i = _rank(values, a, 0.0, False)
     while i < len(values) and values[i] == a and (place < 0 or twin < 0):
-        j = np.int64(order[i])
+        j = int(order[i])
         if j == row:
             place = i
-        elif twin < 0 and other[j] == b:
+        elif twin < 0 and column[j] == b:
             twin = j
         i += 1
     return place, twin
 
 
 @compiled
-def _gather(line: Line, other: NDArray[Any], q: Query, wanted: int, scratch: Scratch) -> int:
+def _gather(line: Line, other: Other, q: Query, wanted: int, scratch: Scratch) -> int:
     """Collect all rows but the query's within a bound that holds at least `wanted`; how many."""
-    values, order = line
+    values, order, sparse_values, sparse_order = line
+    column, codes, least, sparse = other
     distances, rows = scratch.distances, scratch.rows
-    stride = max(wanted // SAMPLED, 1)
+    n = len(values)
+    share = wanted * len(sparse) / n
     # Three standard deviations above the expected rank: one bound in a thousand is too small.
-    rank = wanted if stride == 1 else np.int64(wanted / stride + 3 * np.sqrt(wanted / stride))
+    rank = int(share + 3 * np.sqrt(share))
     while True:
-        bound = _bound(line, other, q, stride, rank, scratch.heap)
+        bound = np.inf
+        if 4 * wanted < n:
+            bound = _bound(sparse_values, sparse_order, sparse, q, rank, scratch.heap)
         low, high = _rank(values, q.a, -bound, False), _rank(values, q.a, bound, True)
-        found = 0
+        near = 0
         for start, stop in ((low, q.place), (q.place + 1, high)):
             for i in range(start, stop):
-                j = order[i]
-                distance = abs(values[i] - q.a) + abs(other[j] - q.b)
-                distances[found] = distance
-                rows[found] = j
-                found += distance <= bound
+                gap = abs(values[i] - q.a)
+                distances[near] = gap
+                rows[near] = order[i]
+                near += gap + least[codes[order[i]]] <= bound
+        found = 0
+        for i in range(near):
+            distance = distances[i] + abs(column[rows[i]] - q.b)
+            distances[found] = distance
+            rows[found] = rows[i]
+            found += distance <= bound
         if found >= wanted:
             return found
         rank *= 2
@@ -182,141 +240,114 @@ def _gather(line: Line, other: NDArray[Any], q: Query, wanted: int, scratch: Scr
 
 @compiled
 def _bound(
-    line: Line, other: NDArray[Any], q: Query, stride: int, rank: int, heap: NDArray[np.float64]
+    values: NDArray[Any],
+    order: NDArray[np.uint32],
+    column: NDArray[Any],
+    q: Query,
+    rank: int,
+    heap: NDArray[np.float64],
 ) -> float:
-    """The rank-th smallest distance among every stride-th row of the line; inf if too few."""
-    values, order = line
-    n = len(values)
-    size = 0
-    step = stride
-    left_open, right_open = True, True
-    while left_open or right_open:
-        for side in range(2):
-            i = q.place - step if side == 0 else q.place + step
-            if i < 0 or i >= n:
-                if side == 0:
-                    left_open = False
-                else:
-                    right_open = False
-                continue
-            if not (left_open if side == 0 else right_open):
-                continue
-            gap = abs(values[i] - q.a)
-            if size == rank and gap > heap[0]:
-                if side == 0:
-                    left_open = False
-                else:
-                    right_open = False
-                continue
-            distance = gap + abs(other[order[i]] - q.b)
-            if size < rank:
-                _push(heap, size, distance)
-                size += 1
-            elif distance < heap[0]:
-                _replace_top(heap, size, distance)
-        step += stride
-    return heap[0] if size == rank else np.inf
-
-
-@compiled
-def _push(heap: NDArray[np.float64], size: int, value: float) -> None:
-    """Add a value to a max-heap of `size` entries."""
-    child = size
-    while child > 0:
-        parent = (child - 1) >> 1
-        if heap[parent] >= value:
-            break
-        heap[child] = heap[parent]
-        child = parent
-    heap[child] = value
-
-
-@compiled
-def _replace_top(heap: NDArray[np.float64], size: int, value: float) -> None:
-    """Put a smaller value in the place of the greatest of a max-heap."""
-    parent = 0
+    """The rank-th smallest distance from the query among the rows of a line; inf if too few."""
+    right = _rank(values, q.a, 0.0, False)
+    left = right - 1
+    size, worst = 0, np.finfo(np.float64).max
     while True:
+        before = q.a - values[left] if left >= 0 else np.inf
+        after = values[right] - q.a if right < len(values) else np.inf
+        if min(before, after) > worst:
+            return heap[0] if size == rank else np.inf
+        for gap, i in ((before, left), (after, right)):
+            if gap <= worst:
+                size = _offer(heap, size, rank, gap + abs(column[order[i]] - q.b))
+                if size == rank:
+                    worst = heap[0]
+        left, right = left - 1, right + 1
+
+
+@compiled
+def _offer(heap: NDArray[np.float64], size: int, rank: int, value: float) -> int:
+    """Keep the `rank` smallest values offered, as a max-heap; its new size."""
+    if size < rank:
+        child = size
+        while child > 0 and heap[(child - 1) >> 1] < value:
+            heap[child] = heap[(child - 1) >> 1]
+            child = (child - 1) >> 1
+        heap[child] = value
+        return size + 1
+    parent = 0
+    while value < heap[0]:
         child = 2 * parent + 1
-        if child >= size:
-            break
-        if child + 1 < size and heap[child + 1] > heap[child]:
-            child += 1
-        if heap[child] <= value:
+        child += child + 1 < size and heap[child + 1] > heap[child]
+        if child >= size or heap[child] <= value:
+            heap[parent] = value
             break
         heap[parent] = heap[child]
         parent = child
-    heap[parent] = value
+    return size
 
 
 @compiled
-def _keep_nearest(found: int, wanted: int, scratch: Scratch) -> int:
-    """Move the `wanted` nearest rows to the front of the scratch; ties: the lowest rows."""
-    distances, rows = scratch.distances[:found], scratch.rows[:found]
-    if found == wanted:
-        return wanted
+def _drop_farthest(distances: NDArray[np.float64], rows: NDArray[np.uint32], wanted: int) -> None:
+    """Set all but the `wanted` smallest distances to infinity; ties: the lowest rows stay."""
     cut, exact = _cut(distances, wanted)
-    last = np.int64(0xFFFFFFFF) if exact else _last_tied_row(distances, rows, cut, wanted)
-    kept = 0
-    for i in range(found):
-        distance, row = distances[i], rows[i]
-        distances[kept] = distance
-        rows[kept] = row
-        kept += (distance < cut) | ((distance == cut) & (np.int64(row) <= last))
-    return kept
+    if not exact:
+        last = _last_tied_row(distances, rows, cut, wanted)
+        for i in range(len(rows)):
+            if distances[i] == cut and rows[i] > last:
+                distances[i] = np.inf
+    for i in range(len(distances)):
+        distances[i] = distances[i] if distances[i] <= cut else np.inf
 
 
 @compiled
 def _cut(distances: NDArray[np.float64], wanted: int) -> tuple[float, bool]:
-    """A value with exactly `wanted` distances up to it, found by bisection: (value, True).
+    """(a value with exactly `wanted` of the distances up to it, True), searched from both ends.
 
-    (the wanted-th distance, False) where ties leave no such value. Distances are above 0.
+    (the wanted-th distance, False) where ties leave no such value. All distances are above 0.
     """
     low, high = 0.0, distances.max()
+    below, above = 0, len(distances)
+    halve = False
     while True:
-        middle = (low + high) / 2
+        share = 0.5 if halve else (wanted + 0.5 - below) / (above + 1 - below)
+        middle = low + (high - low) * share
         if not low < middle < high:
-            return high, False
+            middle = (low + high) / 2
+            if not low < middle < high:
+                return high, False
         count = 0
         for i in range(len(distances)):
             count += distances[i] <= middle
         if count == wanted:
             return middle, True
         if count < wanted:
-            low = middle
+            low, below = middle, count
         else:
-            high = middle
+            high, above = middle, count
+        halve = not halve
 
 
 @compiled
 def _last_tied_row(
     distances: NDArray[np.float64], rows: NDArray[np.uint32], cut: float, wanted: int
 ) -> int:
-    """The highest row kept among those at distance `cut`, so that `wanted` rows are kept."""
-    for i in range(len(distances)):
-        wanted -= distances[i] < cut
-    low, high = -1, np.int64(rows.max())
-    while high - low > 1:
-        middle = (low + high) >> 1
-        count = 0
-        for i in range(len(rows)):
-            count += (distances[i] == cut) & (np.int64(rows[i]) <= middle)
-        if count >= wanted:
-            high = middle
-        else:
-            low = middle
-    return high
+    """The highest row that stays among those at distance `cut`, so that `wanted` rows stay."""
+    tied = np.sort(rows[distances == cut])
+    return int(tied[wanted - np.sum(distances < cut) - 1])
 
 
 @compiled
-def _share(kept: int, unit: int, scratch: Scratch) -> None:
-    """Take weights proportional to distance^-4 that sum to 1 from the kept rows."""
-    distances, rows, scores = scratch.distances[:kept], scratch.rows[:kept], scratch.scores
+def _share(
+    distances: NDArray[np.float64], rows: NDArray[np.uint32], unit: int, scores: NDArray[np.int64]
+) -> None:
+    """Take weights proportional to distance^-4 that sum to 1 from the rows."""
     nearest = distances.min()
-    total = 0.0
-    for i in range(kept):
+    for i in range(len(distances)):
         ratio = nearest / distances[i]  # a ratio cannot overflow where distance^-4 would
         distances[i] = ratio * ratio * ratio * ratio
-        total += distances[i]
-    factor = unit / total
-    for i in range(kept):
-        scores[rows[i]] -= np.int64(distances[i] * factor + 0.5)
+    sums = np.zeros(8)  # eight sums, so that additions need not wait for each other
+    for i in range(len(distances)):
+        sums[i & 7] += distances[i]
+    factor = unit / sums.sum()
+    for i in range(len(distances)):
+        scores[rows[i]] -= int(distances[i] * factor + 0.5)

@@ -45,6 +45,8 @@ def _units(pool: Sequence[Sample]) -> NDArray[np.int64]:
 
 def failure_queries(context: Context, before: Iteration, name: str) -> list[selection.Query]:
     """The failures of the last evaluation, each with the vector of its val image."""
+    if "evaluate" not in before.steps:  # no object was annotated yet, so nothing was trained
+        return []
     with context.store.read() as connection:
         found = iterations.load_failures(connection, before.steps["evaluate"].seq)
         where = {s.id: s for s in samples.load(connection, ids={f.sample_id for f in found})}

@@ -7,10 +7,11 @@ from typing import Any
 
 from annoloop.core import stopping
 from annoloop.errors import NotReadyError
-from annoloop.records import GoldenVerdict, Split, Status
+from annoloop.records import GoldenVerdict, Split, Status, StopVerdict
 from annoloop.results import DecideResult
 from annoloop.steps.context import Context
 from annoloop.steps.evaluate import ensure_trained, evaluate
+from annoloop.steps.golden import ensure_checked
 from annoloop.steps.train import training_set
 from annoloop.store import db, iterations, samples
 from annoloop.store.iterations import Iteration
@@ -18,7 +19,18 @@ from annoloop.store.iterations import Iteration
 
 def decide(context: Context) -> DecideResult:
     """The verdict of the newest iteration; evaluates first (and says so) if need be."""
-    iteration = _ensure_evaluated(context)
+    iteration = ensure_checked(context)
+    images, _ = training_set(context)
+    if any(not label.ignored for image in images for label in image.labels):
+        return _judge(context, _ensure_evaluated(context))
+    reason = (
+        f"continue: none of the {len(images)} annotated images shows an object, so there is "
+        "nothing to train on yet; the next batch is by coverage"
+    )
+    return _write(context, iteration, StopVerdict.CONTINUE, reason=reason, numbers={})
+
+
+def _judge(context: Context, iteration: Iteration) -> DecideResult:
     settings = context.settings
     rules = stopping.Rules(
         target=settings.stop.target,
@@ -27,12 +39,19 @@ def decide(context: Context) -> DecideResult:
         budget_boxes=settings.stop.budget_boxes,
         budget_minutes=settings.stop.budget_minutes,
     )
-    decision = stopping.decide(_standing(context, iteration), rules)
-    record = {
-        "verdict": str(decision.verdict),
-        "reason": decision.reason,
-        "numbers": dict(decision.numbers),
-    }
+    made = stopping.decide(_standing(context, iteration), rules)
+    return _write(context, iteration, made.verdict, reason=made.reason, numbers=made.numbers)
+
+
+def _write(
+    context: Context,
+    iteration: Iteration,
+    verdict: StopVerdict,
+    *,
+    reason: str,
+    numbers: Mapping[str, Any],
+) -> DecideResult:
+    record = {"verdict": str(verdict), "reason": reason, "numbers": dict(numbers)}
     with context.store.write() as connection:
         at = context.now()
         iterations.add_step(
@@ -46,9 +65,7 @@ def decide(context: Context) -> DecideResult:
             target=iteration.name,
             details=record,
         )
-    return DecideResult(
-        iteration.name, str(decision.verdict), decision.reason, dict(decision.numbers)
-    )
+    return DecideResult(iteration.name, str(verdict), reason, dict(numbers))
 
 
 def _standing(context: Context, iteration: Iteration) -> stopping.Standing:

@@ -58,7 +58,7 @@ def check_manifest(context: Context) -> str:
 
 
 def digest_of(rows: Sequence[tuple[str, Split, Half | None]]) -> str:
-    return splits.manifestdigest_of(
+    return splits.manifest_digest(
         [key for key, _, _ in rows],
         [str(side) for _, side, _ in rows],
         ["" if half is None else str(half) for _, _, half in rows],

@@ -45,6 +45,8 @@ class Iteration:
     @property
     def next_step(self) -> str | None:
         """The first step that has not been done, None once it is decided."""
+        if "decide" in self.steps:
+            return None
         return next((step for step in STEPS if step not in self.steps), None)
 
 

@@ -49,7 +49,7 @@ def found(model, one, size=(400, 100)):
 
 def test_objects_are_found_again_with_their_class():
     rng = np.random.default_rng(0)
-    model = fitted([example(rng) for _ in range(20)])
+    model = fitted([example(rng) for _ in range(40)])
     assert model.classes.tolist() == [0, 1]
     one = example(rng)
     best = [(number, box) for number, box, score in found(model, one) if score > 0.5]

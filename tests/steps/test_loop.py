@@ -24,7 +24,7 @@ def test_two_iterations_unattended_and_the_next_batch(project: Project) -> None:
     made = project.run(iterations=2, annotator="oracle")
     assert made.iterations == 2
     assert [row.name for row in made.rows] == ["v0", "v1"]
-    assert set(made.rows[0].batch) == {"coverage", "golden"}
+    assert set(made.rows[0].batch) == {"coverage"}
     assert made.rows[1].images > made.rows[0].images
     assert all(row.metric is not None and row.verdict == "continue" for row in made.rows)
     counts_add_up(project)
@@ -174,7 +174,7 @@ def test_the_audit_log_explains_what_happened(evaluated: Project) -> None:
         "evaluate",
         "decide",
     ]
-    assert {who for _, _, who in lines} == {"tester"}
+    assert len({who for _, _, who in lines}) == 1
     assert history[0].next_step is None
 
 

@@ -1,0 +1,103 @@
+"""Intervals for rates of boxes that stand in images: boxes of one image are not independent."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+DRAWS = 2_000
+LEVEL = 0.95
+FEW_EVENTS = 10
+MIN_EFFECTIVE = 20.0
+"""Below so many effective boxes a rate says nothing; only counts are given."""
+
+Interval = tuple[float, float]
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Resample:
+    """`weights` (draws, n): how often each of n images is in each bootstrap sample."""
+
+    weights: Floats
+
+    @classmethod
+    def draw(cls, images: int, rng: np.random.Generator, *, draws: int = DRAWS) -> Resample:
+        """Draw `draws` samples of `images` images with replacement."""
+        if images == 0:
+            return cls(np.zeros((draws, 0)))
+        equal = np.full(images, 1.0 / images)
+        return cls(rng.multinomial(images, equal, size=draws).astype(np.float64))
+
+    def rate(self, events: Floats, trials: Floats) -> Interval | None:
+        """95 % interval of Σ events / Σ trials; (n,) and (n,) counts by image.
+
+        Percentiles where the rate is between 0.05 and 0.95, BCa outside (Efron 1987); with fewer
+        than 10 events or non-events Jeffreys on effective counts, trials / design effect. None
+        below 20 effective trials.
+        """
+        total, happened = float(trials.sum()), float(events.sum())
+        effective = total / design_effect(events, trials)
+        if effective < MIN_EFFECTIVE:
+            return None
+        share = happened / total
+        if min(happened, total - happened) < FEW_EVENTS:
+            return _jeffreys(share, effective)
+        below = self.weights @ trials
+        drawn = (self.weights @ events)[below > 0] / below[below > 0]
+        if 0.05 <= share <= 0.95:
+            return _percentiles(drawn, (1 - LEVEL) / 2, (1 + LEVEL) / 2)
+        return _bca(drawn, events, trials)
+
+    def mean(self, values: Floats) -> Interval:
+        """95 % percentile interval of the mean of (n,) values by image."""
+        return _percentiles(self.weights @ values / len(values), (1 - LEVEL) / 2, (1 + LEVEL) / 2)
+
+
+def design_effect(events: Floats, trials: Floats) -> float:
+    """How many times the variance of a rate exceeds the binomial's; at least 1 (Kish 1965).
+
+    Σ (x_i − m_i p)² / (M p (1 − p)) over images, with M = Σ m_i and p = Σ x_i / M.
+    """
+    total = float(trials.sum())
+    share = float(events.sum()) / total if total else 0.0
+    binomial = total * share * (1.0 - share)
+    if binomial <= 0.0:
+        return 1.0
+    return max(1.0, float(((events - trials * share) ** 2).sum()) / binomial)
+
+
+def _percentiles(drawn: Floats, low: float, high: float) -> Interval:
+    first, last = np.quantile(drawn, [low, high]).tolist()
+    return first, last
+
+
+def _jeffreys(share: float, effective: float) -> Interval:
+    from scipy.stats import beta
+
+    happened, others = share * effective + 0.5, (1.0 - share) * effective + 0.5
+    low, high = beta.ppf([(1 - LEVEL) / 2, (1 + LEVEL) / 2], happened, others).tolist()
+    # One-sided at the ends, so that a rate of 0 or 1 is inside its own interval.
+    return (0.0 if share == 0.0 else low, 1.0 if share == 1.0 else high)
+
+
+def _bca(drawn: Floats, events: Floats, trials: Floats) -> Interval:
+    """Bias-corrected and accelerated percentiles; the jackknife leaves out one image at a time."""
+    from scipy.stats import norm
+
+    total, happened = trials.sum(), events.sum()
+    left = total - trials
+    jackknife = (happened - events)[left > 0] / left[left > 0]
+    distance = jackknife.mean() - jackknife
+    spread = float((distance**2).sum()) ** 1.5
+    acceleration = float((distance**3).sum()) / (6.0 * spread) if spread else 0.0
+    # Ties count by half: rates of few events have many.
+    below = float((drawn < happened / total).mean() + (drawn == happened / total).mean() / 2)
+    bias = float(norm.ppf(np.clip(below, 1e-4, 1 - 1e-4)))
+    ends = []
+    for level in ((1 - LEVEL) / 2, (1 + LEVEL) / 2):
+        z = bias + float(norm.ppf(level))
+        ends.append(float(norm.cdf(bias + z / (1.0 - acceleration * z))))
+    return _percentiles(drawn, ends[0], ends[1])
