@@ -62,14 +62,14 @@ LOOKS = {
     "ruled": Look(
         share=0.30,
         papers=((246, 243, 232), (236, 240, 246), (250, 246, 214)),
-        inks=((30, 40, 110), (35, 32, 38), (120, 30, 40)),
+        inks=((30, 40, 110), (35, 32, 38), (120, 30, 40), (20, 90, 60)),
         texture={60: 5, 8: 2, 1: 3},
         lines=0.105,
     ),
     "graph": Look(
         share=0.24,
         papers=((240, 246, 240), (246, 246, 250)),
-        inks=((40, 44, 52), (24, 70, 60)),
+        inks=((40, 44, 52), (24, 70, 60), (150, 40, 70), (40, 60, 140)),
         texture={60: 5, 8: 2, 1: 3},
         lines=0.075,
         columns=True,
@@ -77,7 +77,7 @@ LOOKS = {
     "stained": Look(
         share=0.20,
         papers=((222, 202, 164), (206, 190, 160), (228, 214, 186)),
-        inks=((66, 38, 24), (44, 40, 44)),
+        inks=((66, 38, 24), (44, 40, 44), (130, 30, 24), (24, 50, 90)),
         texture={50: 11, 14: 6, 3: 4, 1: 3},
         stains=5,
     ),
@@ -124,7 +124,6 @@ def draw(
     width = int(rng.integers(196, 221)) + 2 * MARGIN
     height = int(rng.integers(150, 171)) + 2 * MARGIN
     canvas = _background(look, (height, width), rng)
-    ink = _pick(look.inks, rng)
     taken: list[Place] = []
     marks = []
     for class_id in digits:
@@ -137,14 +136,16 @@ def draw(
         if spot is None:
             continue
         box = _ink_box(mask, spot)
-        _stain(canvas, mask, spot=spot, ink=ink, strength=strength)
+        _stain(canvas, mask, spot=spot, ink=_pick(look.inks, rng), strength=strength)
         taken.append(box)
         marks.append(Mark(class_id, box, ambiguous))
     for _ in range(int(rng.integers(1, 6))):
         mask = _scrap(glyphs, rng)
         spot = _free_spot(mask.shape, canvas.shape, taken=taken, rng=rng)
         if spot is not None:
-            _stain(canvas, mask, spot=spot, ink=ink, strength=rng.uniform(0.45, 1.0))
+            _stain(
+                canvas, mask, spot=spot, ink=_pick(look.inks, rng), strength=rng.uniform(0.45, 1.0)
+            )
             taken.append(_ink_box(mask, spot))
     return canvas, tuple(marks)
 

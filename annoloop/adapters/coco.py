@@ -32,6 +32,9 @@ MAX_BYTES = 1 << 30
 
 MISSING = object()
 
+KNOWN_KEYS = {"id", "file_name", "width", "height", "reviewed", "annoloop_id", "answer", "why"}
+"""Keys of an image row that have a field of their own."""
+
 
 class CocoReader:
     """Reads one .json file, or the only .json file of a folder."""
@@ -240,6 +243,12 @@ def _image(row: Mapping[str, Any], where: str) -> ForeignImage:
         sample_id=optional("annoloop_id", str),
         answer=None if answer is None else Answer(answer),
         why=optional("why", str),
+        # Whatever else a row says (video_id, patient, …) can be the group of the sample.
+        columns={
+            key: str(value)
+            for key, value in row.items()
+            if key not in KNOWN_KEYS and isinstance(value, str | int | float)
+        },
     )
 
 

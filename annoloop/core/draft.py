@@ -40,17 +40,14 @@ class Draft:
         self._room = room
         self._group = rows if groups is None else np.unique(groups, return_inverse=True)[1]
         self._members = _Table(self._group, rows)
-        self.plain = groups is None and not len(pairs)
+        self.grouped = self._members.count < len(ids)
+        """Whether any group has more than one row."""
+        self.plain = not self.grouped and not len(pairs)
         """Whether all rows are alone, so that every row that is ranked can come in."""
         self._twins = _Table(pairs.ravel(), pairs[:, ::-1].ravel())
         self._beside = np.zeros(self._members.count, dtype=bool)
         self._packing = Packing((), 0)
         self._ranks: dict[str, int] = {}
-
-    @property
-    def grouped(self) -> bool:
-        """Whether any group has more than one row."""
-        return self._members.count < len(self.ids)
 
     def size(self, row: int) -> int:
         """How many rows come in with this one, itself included."""

@@ -6,17 +6,13 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
-from annoloop.core.matching import boxes_of, classes_of, covered_by, iou_matrix
+from annoloop.core.agreement import match_pass, plain
+from annoloop.core.golden_advice import MIN_BOXES, MIN_IMAGES
+from annoloop.core.golden_counts import COUNTED
 from annoloop.errors import InputError
 from annoloop.records import GoldenVerdict, Label
 
 TOP_CLASSES = 5
-MIN_IMAGES = 10
-MIN_BOXES = 30
-SAME_CLASS_BONUS = 0.001  # decides between equal overlaps, and nothing else
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,13 +99,11 @@ def tolerance_check(
     or 30 reference boxes `insufficient`. Never `fail`: without earlier passes of the same images
     nobody knows how many errors are usual, and only the permutation test may say so.
     """
-    compared = sorted(reference.keys() & answers.keys())
-    errors, boxes = np.zeros(3, dtype=np.int64), 0
-    for sample in compared:
-        errors += _differences(reference[sample], answers[sample], iou=iou)
-        boxes += sum(not label.ignored for label in reference[sample])
-    missed, spurious, confused = (errors / max(boxes, 1)).tolist()
-    share = int(errors.sum()) / max(boxes, 1)  # the sum of the rates, without their rounding
+    matched = match_pass(reference, answers, rule=plain(iou))
+    compared, boxes = matched.images, int(matched.reference_boxes().sum())
+    errors = [int(matched.rows(*kinds).sum()) for kinds in COUNTED.values()]
+    missed, spurious, confused = (count / max(boxes, 1) for count in errors)
+    share = sum(errors) / max(boxes, 1)  # the sum of the rates, without their rounding
     if len(compared) < MIN_IMAGES:
         verdict = GoldenVerdict.INSUFFICIENT
         reason = f"{len(compared)} blind golden images answered, at least {MIN_IMAGES} are needed"
@@ -127,31 +121,3 @@ def tolerance_check(
     return GoldenCheck(
         verdict, f"{verdict}: {reason}", len(compared), boxes, missed, spurious, confused
     )
-
-
-def _differences(
-    reference: Sequence[Label], answer: Sequence[Label], *, iou: float
-) -> tuple[int, int, int]:
-    """How many boxes of one image are missed, spurious and confused."""
-    wanted = [label for label in reference if not label.ignored]
-    drawn = [label for label in answer if not label.ignored]
-    overlap = iou_matrix(boxes_of(wanted), boxes_of(drawn))
-    same = classes_of(wanted)[:, None] == classes_of(drawn)
-    rows, columns = _best_pairs(overlap, same, floor=iou)
-    in_answer = covered_by(wanted, [label for label in answer if label.ignored]).any(axis=1)
-    in_reference = covered_by(drawn, [label for label in reference if label.ignored]).any(axis=1)
-    missed, spurious = np.logical_not(in_answer), np.logical_not(in_reference)
-    missed[rows] = spurious[columns] = False
-    return int(missed.sum()), int(spurious.sum()), int((~same[rows, columns]).sum())
-
-
-def _best_pairs(
-    overlap: NDArray[np.float64], same: NDArray[np.bool_], *, floor: float
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Pairs (rows, columns) with the largest sum of overlap, each pair at least `floor`."""
-    from scipy.optimize import linear_sum_assignment
-
-    gain = np.where(overlap >= floor, overlap + SAME_CLASS_BONUS * same, 0.0)
-    rows, columns = linear_sum_assignment(gain, maximize=True)
-    paired = gain[rows, columns] > 0
-    return rows[paired], columns[paired]

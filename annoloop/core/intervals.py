@@ -36,18 +36,20 @@ class Resample:
 
         Percentiles where the rate is between 0.05 and 0.95, BCa outside (Efron 1987); with fewer
         than 10 events or non-events Jeffreys on effective counts, trials / design effect. None
-        below 20 effective trials.
+        below 20 effective trials. Where an image can have more events than trials (extra boxes per
+        reference box) it is no share, and percentiles hold at the upper end too.
         """
         total, happened = float(trials.sum()), float(events.sum())
         effective = total / design_effect(events, trials)
         if effective < MIN_EFFECTIVE:
             return None
         share = happened / total
-        if min(happened, total - happened) < FEW_EVENTS:
+        no_share = bool((events > trials).any())
+        if happened < FEW_EVENTS or (total - happened < FEW_EVENTS and not no_share):
             return _jeffreys(share, effective)
         below = self.weights @ trials
         drawn = (self.weights @ events)[below > 0] / below[below > 0]
-        if 0.05 <= share <= 0.95:
+        if 0.05 <= share <= 0.95 or no_share:
             return _percentiles(drawn, (1 - LEVEL) / 2, (1 + LEVEL) / 2)
         return _bca(drawn, events, trials)
 

@@ -52,7 +52,7 @@ def _make(context: Context, everything: list[Sample]) -> SplitResult:
     rule = GroupRule(settings.group, {})
     if rule.kind != "column":  # columns were read with the labels; paths can be read again
         everything = [replace(s, group=rule.group(s.path)) for s in everything]
-    twins = find_twins(context, everything) if settings.near_duplicates else Twins((), ())
+    twins = find_twins(context, everything) if settings.near_duplicates else Twins()
     place = {s.id: i for i, s in enumerate(everything)}
     pairs = positions(twins.pairs, place)
     units = splits.units([s.group for s in everything], pairs)
@@ -85,7 +85,8 @@ def _write(context: Context, placed: Sequence[Sample], twins: Twins) -> tuple[st
             connection,
             {s.id: (s.split or Split.POOL, s.half, s.group) for s in placed},
         )
-        samples.add_near_duplicates(connection, ((a, b, 0.0) for a, b in twins.pairs))
+        samples.add_near_duplicates(connection, twins.pairs, binding=True)
+        samples.add_near_duplicates(connection, twins.apart, binding=False)
         counts = Counter(str(s.split) for s in placed)
         db.record(
             connection,
@@ -104,12 +105,10 @@ def _write(context: Context, placed: Sequence[Sample], twins: Twins) -> tuple[st
 
 def _check_newcomers(context: Context, everything: list[Sample]) -> SplitResult:
     """What joined the pool after the lock: its near-duplicates of locked samples are skipped."""
-    twins = (
-        find_twins(context, everything) if context.settings.split.near_duplicates else Twins((), ())
-    )
+    twins = find_twins(context, everything) if context.settings.split.near_duplicates else Twins()
     by_id = {s.id: s for s in everything}
     leaking: dict[str, str] = {}
-    for a, b in twins.pairs:
+    for a, b in twins.all:
         for one, other in ((by_id[a], by_id[b]), (by_id[b], by_id[a])):
             if one.split is Split.POOL and other.split is not Split.POOL:
                 leaking[one.id] = f"near-duplicate of {other.path} in {other.split}"
@@ -117,7 +116,8 @@ def _check_newcomers(context: Context, everything: list[Sample]) -> SplitResult:
         key: why for key, why in leaking.items() if by_id[key].status is Status.UNLABELED
     }
     with context.store.write() as connection:
-        samples.add_near_duplicates(connection, ((a, b, 0.0) for a, b in twins.pairs))
+        samples.add_near_duplicates(connection, twins.pairs, binding=True)
+        samples.add_near_duplicates(connection, twins.apart, binding=False)
         samples.set_status(
             connection,
             open_to_skip,
@@ -153,7 +153,7 @@ def _result(
         counts={name: counts.get(name, 0) for name in map(str, Split)},
         halves={name: halves.get(name, 0) for name in map(str, Half)},
         groups=len({s.group for s in placed if s.group is not None}),
-        near_duplicates=len(twins.pairs),
+        near_duplicates=len(twins.all),
         leaks=leaks,
         digest=digest,
         notes=(*twins.notes, *extra),
@@ -162,7 +162,7 @@ def _result(
 
 def _leaks(by_id: dict[str, Sample], twins: Twins) -> list[Leak]:
     found = []
-    for a, b in twins.pairs:
+    for a, b in twins.all:
         one, other = by_id[a], by_id[b]
         if one.split != other.split or one.half != other.half:
             sides = [str(s.half or s.split) for s in (one, other)]

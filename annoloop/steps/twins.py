@@ -19,10 +19,19 @@ CHUNK = 512
 
 @dataclass(frozen=True, slots=True)
 class Twins:
-    """Confirmed near-duplicates as pairs of ids, and what was only reported."""
+    """Confirmed near-duplicates as pairs of ids.
 
-    pairs: tuple[tuple[str, str], ...]
-    notes: tuple[str, ...]
+    `pairs` stay on one side of the splits; `apart` link two clusters, and binding them too would
+    chain images through third ones: they are kept out of one batch, and reported where they leak.
+    """
+
+    pairs: tuple[tuple[str, str], ...] = ()
+    apart: tuple[tuple[str, str], ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def all(self) -> tuple[tuple[str, str], ...]:
+        return (*self.pairs, *self.apart)
 
 
 def find_twins(context: Context, everything: Sequence[Sample]) -> Twins:
@@ -35,8 +44,11 @@ def find_twins(context: Context, everything: Sequence[Sample]) -> Twins:
     proposed = duplicates.propose(hashes)
     confirmed = proposed.pairs[duplicates.confirm(proposed.pairs, thumbs)]
     found = duplicates.clusters(len(everything), confirmed)
-    pairs = tuple((everything[a].id, everything[b].id) for a, b in found.pairs.tolist())
-    return Twins(pairs, (*proposed.notes, *found.notes))
+
+    def ids(pairs: NDArray[np.int64]) -> tuple[tuple[str, str], ...]:
+        return tuple((everything[a].id, everything[b].id) for a, b in pairs.tolist())
+
+    return Twins(ids(found.pairs), ids(found.apart), (*proposed.notes, *found.notes))
 
 
 def _fingerprints(context: Context, everything: Sequence[Sample]) -> dict[str, tuple[int, bytes]]:

@@ -35,7 +35,7 @@ FIRST = (
         version INTEGER NOT NULL, labels JSON NOT NULL, source TEXT NOT NULL,
         who TEXT NOT NULL, at TEXT NOT NULL, UNIQUE (sample_id, version))""",
     """CREATE TABLE near_duplicates (
-        first_id TEXT NOT NULL, second_id TEXT NOT NULL, distance FLOAT NOT NULL,
+        first_id TEXT NOT NULL, second_id TEXT NOT NULL, binding BOOLEAN NOT NULL,
         PRIMARY KEY (first_id, second_id), CHECK (first_id < second_id))""",
     """CREATE TABLE batches (
         name TEXT PRIMARY KEY, kind TEXT NOT NULL, number INTEGER NOT NULL,

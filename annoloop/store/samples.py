@@ -274,11 +274,11 @@ def newest_references(
     }
 
 
-def add_near_duplicates(connection: Connection, pairs: Iterable[tuple[str, str, float]]) -> None:
-    rows = [
-        {"first_id": min(a, b), "second_id": max(a, b), "distance": distance}
-        for a, b, distance in pairs
-    ]
+def add_near_duplicates(
+    connection: Connection, pairs: Iterable[tuple[str, str]], *, binding: bool
+) -> None:
+    """Confirmed pairs; those that are `binding` had to stay on one side of the splits."""
+    rows = [{"first_id": min(a, b), "second_id": max(a, b), "binding": binding} for a, b in pairs]
     if rows:
         connection.execute(insert(near_duplicates).prefix_with("OR IGNORE"), rows)
 

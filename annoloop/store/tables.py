@@ -50,7 +50,7 @@ near_duplicates = Table(
     metadata,
     Column("first_id", Text, primary_key=True),
     Column("second_id", Text, primary_key=True),
-    Column("distance", Float, nullable=False),
+    Column("binding", Boolean, nullable=False),
 )
 
 batches = Table(

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from annoloop.core.golden import _best_pairs, statistics, tolerance_check
+from annoloop.core.golden import statistics, tolerance_check
 from annoloop.core.matching import iou_matrix
 from annoloop.errors import InputError
 from annoloop.records import GoldenVerdict, Label

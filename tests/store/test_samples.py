@@ -84,6 +84,6 @@ def test_counts_and_filters(connection: Connection) -> None:
 
 
 def test_near_duplicates_are_stored_once_in_either_order(connection: Connection) -> None:
-    samples.add_near_duplicates(connection, [("s1", "s0", 0.0)])
-    samples.add_near_duplicates(connection, [("s0", "s1", 0.0), ("s2", "s3", 0.0)])
+    samples.add_near_duplicates(connection, [("s1", "s0")], binding=True)
+    samples.add_near_duplicates(connection, [("s0", "s1"), ("s2", "s3")], binding=False)
     assert samples.load_near_duplicates(connection) == [("s0", "s1"), ("s2", "s3")]
