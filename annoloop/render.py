@@ -180,7 +180,7 @@ def _batches(r: results.BatchListResult) -> list[str]:
 
 def _run(r: results.RunResult) -> list[str]:
     return [
-        *iterations_table(r.rows, "metric"),
+        *iterations_table(r.rows, r.metric),
         "",
         f"{r.iterations} iterations; stopped because {r.stopped_because}",
         f"next: {r.next_step}",

@@ -321,6 +321,7 @@ class RunResult:
     verdict: str | None
     open_batch: str | None
     next_step: str
+    metric: str
     rows: tuple[IterationRow, ...]
 
 

@@ -257,7 +257,7 @@ def _scored(
     n = table.columns.shape[1]
     threads = int(numba.get_num_threads())
     scratches = [
-        Scratch(np.zeros(n, np.int64), np.empty(n), np.empty(n, np.uint32), np.empty(n), np.empty(256))
+        Scratch(np.zeros(n, np.int64), np.empty(n), np.empty(n, np.uint32), np.empty(256))
         for _ in range(threads)
     ]
     free = deque(scratches)

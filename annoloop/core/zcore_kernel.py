@@ -78,7 +78,6 @@ class Scratch(NamedTuple):
     scores: NDArray[np.int64]
     distances: NDArray[np.float64]
     rows: NDArray[np.uint32]
-    heap: NDArray[np.float64]
     least: NDArray[np.float64]
 
 
@@ -208,17 +207,13 @@ def _place(
 @compiled
 def _gather(line: Line, other: Other, q: Query, wanted: int, scratch: Scratch) -> int:
     """Collect all rows but the query's within a bound that holds at least `wanted`; how many."""
-    values, order, sparse_values, sparse_order = line
-    column, codes, least, sparse = other
+    values, order, _, _ = line
+    column, codes, least, _ = other
     distances, rows = scratch.distances, scratch.rows
     n = len(values)
-    share = wanted * len(sparse) / n
-    # Three standard deviations above the expected rank: one bound in a thousand is too small.
-    rank = int(share + 3 * np.sqrt(share))
+    aim = wanted
     while True:
-        bound = np.inf
-        if 4 * wanted < n:
-            bound = _bound(sparse_values, sparse_order, sparse, q, rank, scratch.heap)
+        bound = np.inf if 4 * aim > n else _bound(line, other, q, aim, distances)
         low, high = _rank(values, q.a, -bound, False), _rank(values, q.a, bound, True)
         near = 0
         for start, stop in ((low, q.place), (q.place + 1, high)):
@@ -235,55 +230,31 @@ def _gather(line: Line, other: Other, q: Query, wanted: int, scratch: Scratch) -
             found += distance <= bound
         if found >= wanted:
             return found
-        rank *= 2
+        aim *= 2
 
 
 @compiled
-def _bound(
-    values: NDArray[Any],
-    order: NDArray[np.uint32],
-    column: NDArray[Any],
-    q: Query,
-    rank: int,
-    heap: NDArray[np.float64],
-) -> float:
-    """The rank-th smallest distance from the query among the rows of a line; inf if too few."""
-    right = _rank(values, q.a, 0.0, False)
-    left = right - 1
-    size, worst = 0, np.finfo(np.float64).max
+def _bound(line: Line, other: Other, q: Query, wanted: int, room: NDArray[np.float64]) -> float:
+    """A distance that likely holds `wanted` rows and few more, judged from the sparse rows."""
+    _, _, values, order = line
+    column, m = other.sparse, len(order)
+    share = wanted * m / len(line.order)
+    # Three standard deviations above the expected rank: one bound in a thousand is too small.
+    rank = int(share + 3 * np.sqrt(share)) + 2
+    if rank > m:
+        return np.inf
+    place = _rank(values, q.a, 0.0, False)
+    reach = int(np.sqrt(m * rank / 2)) + rank
+    low, high = max(place - reach, 0), min(place + reach, m)
     while True:
-        before = q.a - values[left] if left >= 0 else np.inf
-        after = values[right] - q.a if right < len(values) else np.inf
-        if min(before, after) > worst:
-            return heap[0] if size == rank else np.inf
-        for gap, i in ((before, left), (after, right)):
-            if gap <= worst:
-                size = _offer(heap, size, rank, gap + abs(column[order[i]] - q.b))
-                if size == rank:
-                    worst = heap[0]
-        left, right = left - 1, right + 1
-
-
-@compiled
-def _offer(heap: NDArray[np.float64], size: int, rank: int, value: float) -> int:
-    """Keep the `rank` smallest values offered, as a max-heap; its new size."""
-    if size < rank:
-        child = size
-        while child > 0 and heap[(child - 1) >> 1] < value:
-            heap[child] = heap[(child - 1) >> 1]
-            child = (child - 1) >> 1
-        heap[child] = value
-        return size + 1
-    parent = 0
-    while value < heap[0]:
-        child = 2 * parent + 1
-        child += child + 1 < size and heap[child + 1] > heap[child]
-        if child >= size or heap[child] <= value:
-            heap[parent] = value
-            break
-        heap[parent] = heap[child]
-        parent = child
-    return size
+        distances = room[: high - low]
+        for i in range(low, high):
+            distances[i - low] = abs(values[i] - q.a) + abs(column[order[i]] - q.b)
+        bound, _ = _cut(distances, rank)
+        first, last = _rank(values, q.a, -bound, False), _rank(values, q.a, bound, True)
+        if low <= first and last <= high:
+            return bound
+        low, high = first, last
 
 
 @compiled

@@ -79,5 +79,6 @@ def _result(context: Context, done: int, why: str) -> RunResult:
         verdict=now.verdict,
         open_batch=now.open_batch,
         next_step=now.next_step,
+        metric=now.metric,
         rows=now.iterations,
     )

@@ -116,6 +116,11 @@ def _plan(context: Context, wish: Wish, before: Iteration | None) -> Plan:
         strategies=context.strategies(mix),
         rng=np.random.default_rng([seed, 0 if before is None else before.number + 1]),
     )
+    if not chosen.picks:
+        raise NotReadyError(
+            f"no whole group of the pool fits into {size} images: {'; '.join(chosen.notes)}",
+            fix="Ask for more with `--size`: groups are taken whole.",
+        )
     age = f"coverage scores of {about['at']}, with {about['occupied']} samples already taken"
     paths = {s.id: s.path for s in pool}
     if taken & {p.sample_id for p in chosen.picks}:

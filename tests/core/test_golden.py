@@ -1,12 +1,8 @@
-from itertools import combinations, permutations
-
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from annoloop.core.golden import statistics, tolerance_check
-from annoloop.core.matching import iou_matrix
 from annoloop.errors import InputError
 from annoloop.records import GoldenVerdict, Label
 
@@ -108,7 +104,7 @@ def test_ignored_boxes_of_either_side_count_for_nothing(flag):
     reference["s02"], answers["s02"] = [region], []
     check = tolerance_check(reference, answers)
     assert (check.missed, check.spurious, check.confused) == (0.0, 0.0, 0.0)
-    assert check.boxes == 9 * 3 + 0 + 4 + 0
+    assert check.boxes == 9 * 3
 
 
 def test_place_comes_before_class():
@@ -129,23 +125,6 @@ places = st.tuples(
     st.just(20.0),
     st.sampled_from([16.0, 20.0]),
 )
-
-
-@given(st.lists(places, max_size=4), st.lists(places, max_size=4), st.integers(0, 15))
-@settings(deadline=None, max_examples=60)
-def test_the_pairs_are_the_best_of_all(first, second, classes):
-    overlap = iou_matrix(first, second)
-    same = (np.arange(len(first))[:, None] + np.arange(len(second)) + classes) % 2 == 0
-    rows, columns = _best_pairs(overlap, same, floor=0.5)
-    assert (overlap[rows, columns] >= 0.5).all()
-    gain = np.where(overlap >= 0.5, overlap + 0.001 * same, 0.0)
-    size = min(gain.shape)
-    best = max(
-        sum(gain[r, c] for r, c in zip(chosen, order, strict=True))
-        for chosen in combinations(range(len(first)), size)
-        for order in permutations(range(len(second)), size)
-    )
-    assert gain[rows, columns].sum() == pytest.approx(best)
 
 
 @given(st.lists(places, max_size=5), st.lists(places, max_size=5), st.randoms())
