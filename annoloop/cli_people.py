@@ -129,7 +129,7 @@ def golden_plan(project: Folder = HERE, json: Json = False) -> None:
 
 @golden.command("baseline")
 def golden_baseline(project: Folder = HERE, json: Json = False) -> None:
-    """Qualification passes (not built yet)."""
+    """A batch of all golden images, for qualification passes."""
     show(open_project(project).golden_baseline(), as_json=json)
 
 

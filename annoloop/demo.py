@@ -42,6 +42,10 @@ def run_demo(
         say=say,
         progress=progress,
     )
+    # The oracle costs nothing, so the demo can afford golden checks that have something to say.
+    with (project.folder / "annoloop.toml").open("a", encoding="utf-8") as settings:
+        settings.write("\n[golden]\nshare = 0.5\n")
+    project = Project(folder, say=say, progress=progress)
     say(f"{made.ingest.images_added} images, {made.ingest.boxes} boxes; splitting and embedding")
     project.run(iterations=iterations, annotator="oracle")
     project.select()

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from annoloop import plugins, results, settings
-from annoloop.errors import BusyError, InputError, NotBuiltError, ProjectError
+from annoloop.errors import BusyError, InputError, ProjectError
 from annoloop.ports import Progress, silent
 from annoloop.records import BatchKind, ForeignDataset, Source
 from annoloop.steps.context import Context
@@ -299,11 +299,11 @@ class Project:
 
         return blind.plan(self._context())
 
-    def golden_baseline(self) -> results.GoldenCheckResult:
-        raise NotBuiltError(
-            "`golden baseline` (qualification passes) is not built yet",
-            fix="Until it is, `golden check` answers by tolerance or `insufficient`.",
-        )
+    def golden_baseline(self) -> results.BatchMakeResult:
+        """A batch of all golden images, for qualification passes."""
+        from annoloop.steps import golden
+
+        return golden.baseline(self._context())
 
     def golden_check(self, *, accept: str | None = None) -> results.GoldenCheckResult:
         """Compare the blind golden answers of the newest closed batch with their reference."""
@@ -373,6 +373,12 @@ class Project:
             )
         with self._alone("run") as context:
             return run.run(context, limit=iterations, unattended=annotator == "oracle")
+
+    def gallery(self, ids: Collection[str]) -> dict[str, results.ImageView]:
+        """Images with their boxes, by sample id, for those who draw them."""
+        from annoloop.steps import gallery
+
+        return gallery.gallery(self._context(), ids)
 
     def report(self, out: str | Path) -> results.ReportResult:
         """The picture of the loop as one self-contained HTML file."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from annoloop.records import Failure, Problem, Shortfall
+from annoloop.records import Box, Failure, Problem, Shortfall
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,6 +235,16 @@ class EvaluateResult:
     unseen_classes: tuple[str, ...]
     without_reference: int
     notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ImageView:
+    """Where an image lies, the boxes that people drew, and those of the newest model."""
+
+    path: str
+    uri: str
+    labels: tuple[Box, ...]
+    predicted: tuple[Box, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -84,7 +84,12 @@ class EvaluateSettings(Section):
 
 class GoldenSettings(Section):
     share: float = Field(0.1, ge=0, le=1)
-    """Blind golden images added to each batch, as a share of its size."""
+    """Blind golden images added to each batch, as a share of its size, at least `minimum`."""
+    minimum: int = Field(10, ge=0)
+    rotation: float = Field(0.2, ge=0, le=1)
+    """Share of the blind golden images that is exchanged from batch to batch."""
+    looks: int | Literal["open"] = 20
+    """Planned golden checks, over which the false-alarm probability is spread."""
     tolerance: float = Field(0.05, gt=0, lt=1)
 
 

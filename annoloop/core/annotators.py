@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from annoloop.core.intervals import Interval, design_effect
+from annoloop.core.intervals import MIN_EFFECTIVE, Interval, design_effect
 
 TOLERANCE = 0.05
 FALSE_DISCOVERIES = 0.05
@@ -47,7 +47,7 @@ def annotator_rates(
 
     A beta prior is fitted by moments over annotators, each then counts by effective boxes
     (boxes / design effect). Flagged are those whose P(rate ≤ tolerance) Benjamini–Hochberg rejects
-    at 5 %.
+    at 5 %, of those with at least 20 effective boxes and a rate of their own above `tolerance`.
     """
     from scipy.stats import beta, false_discovery_control
 
@@ -77,7 +77,12 @@ def annotator_rates(
             shrunk=float(first[k] / (first[k] + second[k])),
             interval=(float(ends[0, k]), float(ends[1, k])),
             probability=float(1.0 - within[k]),
-            flagged=bool(adjusted[k] <= FALSE_DISCOVERIES),
+            # The prior alone, which is the others' record, is no evidence against anybody.
+            flagged=bool(
+                adjusted[k] <= FALSE_DISCOVERIES
+                and seen[k] / effects[k] >= MIN_EFFECTIVE
+                and happened[k] > tolerance * seen[k]
+            ),
         )
         for k, name in enumerate(names)
     )
@@ -85,12 +90,13 @@ def annotator_rates(
 
 def _prior(happened: Floats, seen: Floats, *, effects: Floats) -> tuple[float, float]:
     """Beta parameters by moments: the spread between annotators beyond what chance explains."""
-    total = max(float(seen.sum()), 1.0)
-    mean = (float(happened.sum()) + 0.5) / (total + 1.0)
+    mean = (float(happened.sum()) + 0.5) / (float(seen.sum()) + 1.0)
     counted = seen > 0
-    rates = happened[counted] / seen[counted]
-    chance = mean * (1.0 - mean) * float((effects[counted] / seen[counted]).mean()) if total else 0
-    between = (float(rates.var(ddof=1)) if len(rates) > 1 else 0.0) - chance
-    weight = mean * (1.0 - mean) / between - 1.0 if between > 0.0 else MOST_WEIGHT
+    weight = MOST_WEIGHT
+    if counted.sum() > 1:
+        rates = happened[counted] / seen[counted]
+        chance = mean * (1.0 - mean) * float((effects[counted] / seen[counted]).mean())
+        between = float(rates.var(ddof=1)) - chance
+        weight = mean * (1.0 - mean) / between - 1.0 if between > 0.0 else MOST_WEIGHT
     weight = min(max(weight, LEAST_WEIGHT), MOST_WEIGHT)
     return mean * weight, (1.0 - mean) * weight

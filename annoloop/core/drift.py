@@ -119,7 +119,7 @@ def max_t(
     """
     known = np.logical_not(np.isnan(found.values).all(axis=2))
     present: NDArray[np.bool_] = known & known[-1] & (known.sum(axis=0) > 1)
-    differences = _differences(found.values, present)
+    differences, defined = _differences(found.values, present)
     observed = _statistic(differences[-1].sum(axis=0), (differences[-1] ** 2).sum(axis=0))
     reached = np.zeros(len(found.names))
     for start, stop in pairwise([*range(0, draws, BLOCK), draws]):
@@ -128,7 +128,14 @@ def max_t(
         reached += (highest[:, None] >= observed[None] - 1e-9).sum(axis=0)
     adjusted = (1.0 + reached) / (draws + 1.0)
     return tuple(
-        _change(found, j, difference=differences[-1, :, j], p_adjusted=p, resample=resample)
+        _change(
+            found,
+            j,
+            difference=differences[-1, :, j],
+            defined=defined[:, j],
+            p_adjusted=p,
+            resample=resample,
+        )
         for j, p in enumerate(adjusted.tolist())
     )
 
@@ -148,15 +155,19 @@ def _describe(labels: Sequence[Label], column: dict[int, int]) -> Floats:
     return row
 
 
-def _differences(values: Floats, present: NDArray[np.bool_]) -> Floats:
-    """(passes, images, features): each pass minus the mean of the others, were it the new one."""
+def _differences(values: Floats, present: NDArray[np.bool_]) -> tuple[Floats, NDArray[np.bool_]]:
+    """(passes, images, features): each pass minus the mean of the others, were it the new one.
+
+    Also where that is defined (images, features); elsewhere it is 0.
+    """
     counted = present[:, :, None]
     undefined = np.any(np.isnan(values) & counted, axis=0)
     filled = np.where(counted, np.nan_to_num(values), 0.0)
     passes = np.maximum(present.sum(axis=0), 2)[None, :, None]
     mean = filled.sum(axis=0) / passes[0]
     made = (filled - mean) * passes / (passes - 1.0)
-    return np.where(counted & ~undefined[None], made, 0.0)
+    defined = np.logical_not(undefined) & np.any(present, axis=0, keepdims=True).T
+    return np.where(counted & defined[None], made, 0.0), defined
 
 
 def _statistic(sums: Floats, squares: Floats) -> Floats:
@@ -182,24 +193,28 @@ def _drawn_maxima(
 
 
 def _change(
-    found: Features, j: int, *, difference: Floats, p_adjusted: float, resample: Resample
+    found: Features,
+    j: int,
+    *,
+    difference: Floats,
+    defined: NDArray[np.bool_],
+    p_adjusted: float,
+    resample: Resample,
 ) -> FeatureChange:
     kind = found.kinds[j]
-    low, high = resample.mean(difference)
-    effect = float(difference.mean()) if len(difference) else 0.0
-    before = np.nan_to_num(found.values[-1, :, j]) - difference
-    usual = float(before.sum())
-    ratio: float | None
+    low, high = resample.mean(difference, defined)
+    effect = float(difference[defined].mean()) if defined.any() else 0.0
+    ratio: float | None = None
+    sizes = (low, high)
     if kind is Kind.COUNT:
-        ratio = (usual + float(difference.sum())) / usual if usual >= FEW_BOXES else None
-        per_image = max(usual, FEW_BOXES) / max(len(difference), 1)
+        usual = float((found.values[-1, defined, j] - difference[defined]).sum())
+        ratio = 1.0 + float(difference.sum()) / usual if usual >= FEW_BOXES else None
+        per_image = max(usual, FEW_BOXES) / max(int(defined.sum()), 1)
         sizes = (low / per_image, high / per_image)
     elif kind in (Kind.LOG_AREA, Kind.LOG_ASPECT):
         power = 0.5 if kind is Kind.LOG_AREA else 1.0
         ratio = float(np.exp(power * effect))
-        sizes = (np.expm1(power * low), np.expm1(power * high))
-    else:
-        ratio, sizes = None, (low, high)
+        sizes = (float(np.expm1(power * low)), float(np.expm1(power * high)))
     scale = 100.0 if kind is Kind.COUNT else 1.0
     return FeatureChange(
         name=found.names[j],

@@ -58,6 +58,7 @@ class Findings:
     passes: int
     testable: bool
     tolerance: float
+    usual_loss: float | None
 
     def failed(self) -> list[str]:
         return [kind for kind, one in self.errors.items() if one.failed]
@@ -73,7 +74,7 @@ def judge(found: Findings) -> tuple[GoldenVerdict, str]:
     """The verdict and its reason; too little data is an answer of its own."""
     failed = found.failed()
     if failed:
-        parts = [_p_sentence(kind, found.errors[kind]) for kind in failed]
+        parts = [_p_sentence(found, kind) for kind in failed]
         return GoldenVerdict.FAIL, "more errors than in the earlier passes: " + "; ".join(parts)
     short = _too_little(found)
     if short is not None:
@@ -99,7 +100,7 @@ def changes(found: Findings) -> tuple[str, ...]:
     """One sentence for each thing that changed, with its size and interval."""
     said = []
     for kind in found.failed():
-        said.append(_p_sentence(kind, found.errors[kind]))
+        said.append(_p_sentence(found, kind))
     for one in found.features:
         ratio = f", {one.ratio:.2f} × what was usual" if one.ratio is not None else ""
         low, high = one.interval
@@ -162,13 +163,18 @@ def notes(found: Findings, *, compared: int) -> tuple[str, ...]:
     return tuple(said)
 
 
-def _p_sentence(kind: str, one: ErrorReport) -> str:
-    share = f"{one.rate:.1%}" if one.rate is not None else f"{one.count} boxes"
+def _p_sentence(found: Findings, kind: str) -> str:
+    one = found.errors[kind]
+    share = f"{one.rate:.1%}" if one.rate is not None else f"{one.count}"
     if one.interval is not None:
         share += f" (95 % interval {one.interval[0]:.1%} to {one.interval[1]:.1%})"
     usual = f", {one.usual:.1%} before" if one.usual is not None else ""
-    what = "boxes moved: badly placed" if kind == "location" else WORDS[kind]
-    return f"{what} {share}{usual}, p {one.p_value:.2g} at level {one.alpha:.2g}"
+    said = f"{WORDS[kind]} {share}{usual}"
+    loss = found.agreement.placement.overlap_loss
+    if kind == "location" and loss is not None and found.usual_loss is not None:
+        # Boxes can move together without a single one becoming bad; the test sees it.
+        said += f", mean 1 − IoU {loss:.3f} instead of {found.usual_loss:.3f}"
+    return f"{said}, p {one.p_value:.2g} at level {one.alpha:.2g}"
 
 
 def _too_little(found: Findings) -> str | None:

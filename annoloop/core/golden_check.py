@@ -100,6 +100,7 @@ def check(
         passes=int(tested.passes().min()) if testable else int(whole.passes().max(initial=0)),
         testable=testable,
         tolerance=terms.tolerance,
+        usual_loss=whole.usual_loss,
     )
     verdict, reason = advice.judge(findings)
     action, sentence = advice.act(findings, verdict, everyone=len(people))

@@ -38,7 +38,8 @@ class Tally:
     `location` there counts badly placed pairs (IoU below 0.8). `displacement` is what its test is
     run on: 1 − IoU in steps of 0.05, summed over the reference boxes that every pass of the image
     found, so that finding more boxes never looks like placing them worse. `boxes` (passes, images)
-    are the reference boxes that count for the pass.
+    are the reference boxes that count for the pass; `usual_loss` is the mean 1 − IoU of all pairs
+    of the earlier passes, None without any.
     """
 
     images: tuple[str, ...]
@@ -46,6 +47,7 @@ class Tally:
     displacement: Counts
     boxes: Counts
     newest: Matched
+    usual_loss: float | None
 
     def passes(self) -> Counts:
         """(images,) how many earlier passes each image has."""
@@ -59,6 +61,7 @@ class Tally:
             self.displacement[:, chosen],
             self.boxes[:, chosen],
             self.newest,
+            self.usual_loss,
         )
 
 
@@ -82,7 +85,10 @@ def tally(
         boxes[row, columns] = one.reference_boxes()
     sizes = np.array([len(wanted[sample]) for sample in images], dtype=np.int64)
     moved = _displacement(matched, where, sizes=sizes, present=boxes != MISSING)
-    return Tally(images, errors, moved, boxes, matched[-1])
+    losses = [1.0 - one.iou[one.rows(*PAIRED)] for one in matched[:-1]]
+    pairs = sum(len(one) for one in losses)
+    usual = sum(float(one.sum()) for one in losses) / pairs if pairs else None
+    return Tally(images, errors, moved, boxes, matched[-1], usual)
 
 
 def _displacement(

@@ -53,9 +53,13 @@ class Resample:
             return _percentiles(drawn, (1 - LEVEL) / 2, (1 + LEVEL) / 2)
         return _bca(drawn, events, trials)
 
-    def mean(self, values: Floats) -> Interval:
-        """95 % percentile interval of the mean of (n,) values by image."""
-        return _percentiles(self.weights @ values / len(values), (1 - LEVEL) / 2, (1 + LEVEL) / 2)
+    def mean(self, values: Floats, counted: NDArray[np.bool_]) -> Interval:
+        """95 % percentile interval of the mean of those of (n,) values by image that count."""
+        kept = self.weights @ counted.astype(np.float64)
+        drawn = (self.weights @ np.where(counted, values, 0.0))[kept > 0] / kept[kept > 0]
+        if len(drawn) == 0:
+            return 0.0, 0.0
+        return _percentiles(drawn, (1 - LEVEL) / 2, (1 + LEVEL) / 2)
 
 
 def design_effect(events: Floats, trials: Floats) -> float:

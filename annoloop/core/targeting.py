@@ -139,7 +139,7 @@ def rank_neighbours(
     if not asked or want < 1:
         none = np.empty(0, dtype=np.int64)
         return Neighbours(asked, none, none.astype(np.float32), none, none)
-    searched = _stacked(asked)
+    searched = stacked(asked)
     limit = want + int(closed.sum())  # so many neighbours of one probe alone are enough
     depth = max(per_query, -(-2 * want // len(asked)))
     while True:
@@ -153,8 +153,8 @@ def rank_neighbours(
     return Neighbours(asked, best.positions, best.cosines, best.ranks, best.credits)
 
 
-def _stacked(asked: Sequence[Probe]) -> NDArray[np.float32]:
-    """The probes' vectors (p, d), refused by the path of their image where they are broken."""
+def stacked(asked: Sequence[Probe]) -> NDArray[np.float32]:
+    """The probes' vectors (p, d). Raises VectorError naming the image of one that is broken."""
     vectors = [np.asarray(p.query.vector, dtype=np.float32).ravel() for p in asked]
     width = len(vectors[0])
     for probe, vector in zip(asked, vectors, strict=True):

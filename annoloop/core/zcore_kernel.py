@@ -113,9 +113,13 @@ def encode(column: NDArray[Any], edges: NDArray[np.float64], codes: NDArray[np.u
 def score_draws(line: Line, table: Table, chunk: Chunk, rules: Rules, scratch: Scratch) -> None:
     """Add rewards and penalties of a chunk of draws to `scratch.scores`, in fixed point."""
     wanted = min(rules.neighbours, len(line.order) - 1)
+    before = -1
     for t in range(len(chunk.others)):
         dim = chunk.others[t]
         column = table.columns[dim]
+        if dim != before:
+            before = dim
+            scratch.least[0] = table.codes[dim].sum()
         other = Other(column, table.codes[dim], scratch.least, table.sparse[dim])
         _measure(other, table.edges[dim], chunk.off[t])
         row = _nearest(line, other, chunk.on[t], chunk.off[t])

@@ -10,29 +10,40 @@ import numpy as np
 from annoloop.records import Pick, Split
 from annoloop.results import GoldenPlanResult
 from annoloop.steps.context import Context
+from annoloop.steps.passes import shown_before
 from annoloop.steps.summary import BLIND
-from annoloop.store import batches, samples
+from annoloop.store import samples
 
 
 def blind_golden(context: Context, *, size: int, number: int) -> list[Pick]:
-    """Golden samples to hide in a batch of `size`: those with a reference, least shown first."""
-    share = context.settings.golden.share
-    want = math.ceil(share * size)
+    """Golden samples to hide in batch `number` of `size` images: those with a reference.
+
+    Most of the last batch's are shown again, so that each collects the earlier passes that the
+    test needs; the rest, by `golden.rotation`, are the least shown so far.
+    """
+    settings = context.settings.golden
     with context.store.read() as connection:
         known = samples.newest_references(connection, split=Split.GOLDEN)
-        shown: dict[str, int] = dict.fromkeys(known, 0)
-        for batch in batches.load_all(connection):
-            for pick, blind in batches.load_picks(connection, batch.name):
-                if blind and pick.sample_id in shown:
-                    shown[pick.sample_id] += 1
+        last, shown = shown_before(connection, number)
+    want = min(len(known), _how_many(context, size))
+    stay = [key for key in last if key in known][: round((1 - settings.rotation) * want)]
     rng = np.random.default_rng([context.settings.select.seed, number, 1])
-    order = sorted(known)
-    rng.shuffle(order)
-    order.sort(key=lambda key: shown[key])  # stable: chance decides among equals
+    others = sorted(set(known) - set(stay))
+    rng.shuffle(others)
+    others.sort(key=lambda key: shown.get(key, 0))  # stable: chance decides among equals
+    chosen = [*stay, *others[: want - len(stay)]]
     return [
         Pick(key, BLIND, rank, 0.0, "blind golden: checks the labels, not the model")
-        for rank, key in enumerate(order[:want], start=1)
+        for rank, key in enumerate(chosen, start=1)
     ]
+
+
+def _how_many(context: Context, size: int) -> int:
+    settings = context.settings.golden
+    if settings.share == 0:
+        return 0
+    # Half of a batch at most: below that the check would cost more than what it guards.
+    return max(math.ceil(settings.share * size), min(settings.minimum, size // 2))
 
 
 def shuffled(
@@ -52,8 +63,7 @@ def plan(context: Context) -> GoldenPlanResult:
         golden = samples.load(connection, split=Split.GOLDEN)
         known = samples.newest_references(connection, split=Split.GOLDEN)
     settings = context.settings
-    size = settings.select.first_size
-    want = min(len(known), math.ceil(settings.golden.share * size))
+    want = min(len(known), _how_many(context, settings.select.first_size))
     notes = []
     if len(known) < len(golden):
         notes.append(

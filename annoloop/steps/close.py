@@ -21,6 +21,7 @@ from annoloop.results import CloseResult
 from annoloop.steps.annotate import outcome, require_answers
 from annoloop.steps.context import Context
 from annoloop.steps.golden import batch_statistics
+from annoloop.steps.passes import is_baseline
 from annoloop.store import batches, db, iterations, samples
 
 ANSWERED = (Answer.COMPLETE, Answer.EMPTY)
@@ -51,7 +52,7 @@ def close(context: Context, name: str) -> CloseResult:
                 )
         elif kind is BatchKind.RELABEL:
             _relabel(context, connection, closing)
-        elif kind is not BatchKind.REVIEW:
+        elif kind is not BatchKind.REVIEW and not is_baseline(closing.batch):
             notes = _label_split(context, connection, closing, skipped=found[Status.SKIPPED])
         batches.close(connection, name, context.now())
         golden = batch_statistics(connection)

@@ -136,7 +136,12 @@ def _min_score(context: Context, mine: Truth, found: Found) -> float:
 def _mine(
     truth: Truth, found: Found, classes: Sequence[str], min_score: float
 ) -> tuple[Failure, ...]:
-    prices = core_failures.tide_prices(truth, found, classes=classes)
+    # At the operating point: over all detections a low-scored one would hide what is missed.
+    counted = {
+        key: tuple(one for one in detections if one.score >= min_score)
+        for key, detections in found.items()
+    }
+    prices = core_failures.tide_prices(truth, counted, classes=classes)
     return core_failures.find_failures(truth, found, min_score=min_score, prices=prices)
 
 

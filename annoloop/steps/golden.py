@@ -1,4 +1,4 @@
-"""`golden stats` and `golden check`: statistics of every iteration, and its verdict."""
+"""`golden stats`, `check`, `baseline`: statistics of every iteration, and its verdict."""
 
 from __future__ import annotations
 
@@ -6,67 +6,138 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+import numpy as np
 from sqlalchemy import Connection
 
-from annoloop.core import golden
-from annoloop.errors import GoldenError, NotReadyError
-from annoloop.records import Annotation, Answer, GoldenVerdict, Split
-from annoloop.results import GoldenCheckResult, GoldenStatsResult
+from annoloop.core import golden, golden_check
+from annoloop.core.control import MIN_PASSES, LookPlan
+from annoloop.errors import BatchOpenError, GoldenError, NotReadyError
+from annoloop.records import Batch, BatchKind, GoldenVerdict, Pick, Reference, Split
+from annoloop.results import BatchMakeResult, GoldenCheckResult, GoldenStatsResult
+from annoloop.steps import passes
 from annoloop.steps.context import Context, require_batch_closed
 from annoloop.store import batches, db, iterations, samples
 from annoloop.store.iterations import Iteration
 
-ANSWERED = (Answer.COMPLETE, Answer.EMPTY)
+LOOK = "golden"
 
 
 def stats(context: Context) -> GoldenStatsResult:
-    """Golden statistics now, and as they were when each batch was closed."""
+    """Golden statistics now and at each closed batch, with the errors against today's reference."""
     with context.store.read() as connection:
         current = batch_statistics(connection)
-        closed = iterations.step_history(connection, "annotate")
-    history = tuple(
-        {"iteration": index, "batch": one.record.get("batch"), **one.record["golden_statistics"]}
-        for index, one in enumerate(c for c in closed if "golden_statistics" in c.record)
-    )
+        known = samples.newest_references(connection, split=Split.GOLDEN)
+        done = [one for one in iterations.load_iterations(connection) if "annotate" in one.steps]
+        history = tuple(_history_entry(connection, one, known) for one in done)
     return GoldenStatsResult(current, history)
+
+
+def _history_entry(
+    connection: Connection, iteration: Iteration, known: Mapping[str, Reference]
+) -> dict[str, Any]:
+    """Counts as they were when the batch was closed; errors anew, since references change."""
+    answers = passes.blind_pass(connection, iteration)
+    reference = {key: known[key].labels for key in answers if key in known}
+    errors = golden.tolerance_check(reference, answers)
+    checked = iteration.steps.get("golden")
+    return {
+        "iteration": iteration.number,
+        "batch": iteration.batch,
+        **iteration.steps["annotate"].record.get("golden_statistics", {}),
+        "verdict": None if checked is None else checked.record["verdict"],
+        "images_compared": errors.images,
+        "reference_boxes": errors.boxes,
+        "missed": errors.missed,
+        "spurious": errors.spurious,
+        "confused": errors.confused,
+    }
 
 
 def batch_statistics(connection: Connection) -> dict[str, Any]:
     """Counts over the newest human answer of each golden sample; references never enter here."""
     everyone = samples.load(connection, split=Split.GOLDEN)
     newest = batches.newest(batches.load_annotations(connection, split=Split.GOLDEN))
-    labels = {key: one.labels for key, one in newest.items() if one.answer in ANSWERED}
+    labels = {key: one.labels for key, one in newest.items() if one.answer in passes.ANSWERED}
     found = golden.statistics(labels, len(everyone), classes=samples.schema(connection).classes)
     return asdict(found)
 
 
 def check(context: Context, *, accept: str | None = None) -> GoldenCheckResult:
-    """Compare the blind golden answers of the newest closed batch with their reference."""
+    """Test the blind golden answers of the newest closed batch; the permutation test decides."""
     with context.store.read() as connection:
         iteration = require_batch_closed(iterations.newest_iteration(connection))
+        if accept is None:
+            gathered = passes.gather(connection, iteration)
+            look = _look_number(connection, iteration)
+            classes = samples.schema(connection).classes
     if accept is not None:
         return _accept(context, iteration, accept)
-    with context.store.read() as connection:
-        picks = batches.load_picks(connection, iteration.batch)
-        blind = {pick.sample_id for pick, hidden in picks if hidden}
-        newest = batches.newest(batches.load_annotations(connection, batch=iteration.batch))
-        known = samples.newest_references(connection, ids=blind)
-    answers = _answered(newest, blind)
-    found = golden.tolerance_check(
-        {key: one.labels for key, one in known.items() if key in answers},
-        answers,
-        tolerance=context.settings.golden.tolerance,
+    settings = context.settings.golden
+    plan = LookPlan(looks=None if settings.looks == "open" else settings.looks)
+    report = golden_check.check(
+        gathered,
+        classes=classes,
+        terms=golden_check.Terms(plan=plan, look=look, tolerance=settings.tolerance),
+        rng=np.random.default_rng([context.settings.select.seed, iteration.number, 3]),
     )
-    numbers = {k: v for k, v in asdict(found).items() if k not in {"verdict", "reason"}}
-    record = {"verdict": str(found.verdict), "reason": found.reason, "numbers": numbers}
-    _write(context, iteration, record)
-    return GoldenCheckResult(iteration.name, str(found.verdict), found.reason, None, numbers)
+    numbers = {k: v for k, v in asdict(report).items() if k not in {"verdict", "reason"}}
+    record = {"verdict": str(report.verdict), "reason": report.reason, "numbers": numbers}
+    _write(context, iteration, record, look=look if report.tested else None)
+    return GoldenCheckResult(iteration.name, str(report.verdict), report.reason, None, numbers)
 
 
-def _answered(newest: Mapping[str, Annotation], blind: set[str]) -> dict[str, tuple[Any, ...]]:
-    return {
-        key: one.labels for key, one in newest.items() if key in blind and one.answer in ANSWERED
-    }
+def _look_number(connection: Connection, iteration: Iteration) -> int:
+    """Which look this is, counted since the last qualification pass; a repeat is the same look."""
+    epoch = len(passes.baseline_passes(connection))
+    spent = iterations.look_records(connection, LOOK)
+    earlier = {one["iteration"] for one in spent if one["passes"] == epoch} - {iteration.number}
+    return len(earlier) + 1
+
+
+def baseline(context: Context) -> BatchMakeResult:
+    """`golden baseline`: a batch of all golden images, for qualification passes.
+
+    Each annotator who answers it makes one pass; three passes in control are the baseline of the
+    permutation test. Blind annotators: nobody is shown the reference.
+    """
+    with context.store.write() as connection:
+        waiting = [b for b in batches.load_all(connection, BatchKind.GOLDEN) if b.open]
+        if waiting:
+            raise BatchOpenError(
+                f"batch {waiting[0].name} is still open",
+                fix=f"Answer and close it first: `annoloop annotate close {waiting[0].name}`.",
+            )
+        known = samples.newest_references(connection, split=Split.GOLDEN)
+        if not known:
+            raise NotReadyError(
+                "no golden image has reference labels yet",
+                fix="Label them first: `annoloop batch make --kind golden`.",
+            )
+        number, at = batches.next_number(connection, BatchKind.GOLDEN), context.now()
+        name = batches.batch_name(BatchKind.GOLDEN, number)
+        report = {"role": passes.BASELINE}
+        batch = Batch(name, BatchKind.GOLDEN, True, at, None, len(known), seed=0, report=report)
+        picks = [
+            (Pick(key, "golden baseline", rank, 0.0, "qualification pass"), False)
+            for rank, key in enumerate(sorted(known), start=1)
+        ]
+        batches.add(connection, batch, number, picks)
+        db.record(
+            connection,
+            at=at,
+            who=context.who,
+            what="golden baseline",
+            target=name,
+            details={"images": len(known)},
+        )
+    have = len(_passes(context))
+    note = f"{have} passes so far; {MIN_PASSES} are needed for the test to decide"
+    return BatchMakeResult(name, "golden", len(known), (note,))
+
+
+def _passes(context: Context) -> list[tuple[str, str, passes.Pass]]:
+    with context.store.read() as connection:
+        return passes.baseline_passes(connection)
 
 
 def _accept(context: Context, iteration: Iteration, why: str) -> GoldenCheckResult:
@@ -88,9 +159,21 @@ def _accept(context: Context, iteration: Iteration, why: str) -> GoldenCheckResu
     )
 
 
-def _write(context: Context, iteration: Iteration, record: Mapping[str, Any]) -> None:
+def _write(
+    context: Context, iteration: Iteration, record: Mapping[str, Any], *, look: int | None = None
+) -> None:
     with context.store.write() as connection:
         at = context.now()
+        if look is not None:
+            epoch = len(passes.baseline_passes(connection))
+            db.look(
+                connection,
+                what=LOOK,
+                iteration=iteration.number,
+                who=context.who,
+                at=at,
+                details={"iteration": iteration.number, "passes": epoch, "look": look},
+            )
         iterations.add_step(
             connection, iteration.number, "golden", at=at, who=context.who, record=record
         )
@@ -100,7 +183,7 @@ def _write(context: Context, iteration: Iteration, record: Mapping[str, Any]) ->
             who=context.who,
             what="golden check" if "accepted" not in record else "golden accept",
             target=iteration.name,
-            details=record,
+            details={k: v for k, v in record.items() if k != "numbers"},
         )
 
 

@@ -76,6 +76,7 @@ def ingest(
                 target=str(context.images_root),
                 details={"images": len(plan.new), "labeled": added},
             )
+        without = len(plan.new) + plan.known - samples.count_referenced(connection)
     return IngestResult(
         images_added=len(plan.new),
         images_known=plan.known,
@@ -84,7 +85,7 @@ def ingest(
         classes=schema.classes,
         refused=plan.refused,
         problems=plan.problems,
-        notes=plan.notes,
+        notes=(*plan.notes, *([f"{without} images have no reference labels"] if without else [])),
     )
 
 
@@ -117,7 +118,7 @@ def _plan(context: Context, labels: ForeignDataset, *, adopt: bool) -> Plan:
         ),
         refused=tuple(refused),
         problems=(*labels.problems, *odd, *size_problems(matched, {s.path: s for s in new})),
-        notes=tuple(_notes(context, paths, known, labeled=len(matched))),
+        notes=tuple(_notes(context, paths, known)),
         known=len(known),
     )
 
@@ -181,18 +182,10 @@ def _in_schema(reference: Reference, order: Sequence[int]) -> Reference:
     return replace(reference, labels=labels)
 
 
-def _notes(
-    context: Context,
-    paths: Sequence[str],
-    known: dict[str, str],
-    *,
-    labeled: int,
-) -> Iterable[str]:
+def _notes(context: Context, paths: Sequence[str], known: dict[str, str]) -> Iterable[str]:
     gone = len(set(known) - set(paths))
     if gone:
         yield f"{gone} images of this project are no longer in the folder; they are kept"
-    if 0 < labeled < len(paths):
-        yield f"{len(paths) - labeled} images have no reference labels"
     folders = {str(PurePosixPath(p).parent) for p in paths}
     if len(folders) > 1 and context.settings.split.group == "none":
         yield (

@@ -163,3 +163,9 @@ def looks_at(connection: Connection, what: str) -> int:
     """How often a guarded set was looked at."""
     query = select(func.count()).select_from(looks).where(looks.c.what == what)
     return int(connection.execute(query).scalar() or 0)
+
+
+def look_records(connection: Connection, what: str) -> list[Mapping[str, Any]]:
+    """What was entered at each look at a guarded set, oldest first."""
+    query = select(looks.c.record).where(looks.c.what == what).order_by(looks.c.seq)
+    return list(connection.execute(query).scalars())

@@ -274,6 +274,12 @@ def newest_references(
     }
 
 
+def count_referenced(connection: Connection) -> int:
+    """Number of samples that have reference labels."""
+    query = select(func.count(func.distinct(references.c.sample_id)))
+    return int(connection.execute(query).scalar() or 0)
+
+
 def add_near_duplicates(
     connection: Connection, pairs: Iterable[tuple[str, str]], *, binding: bool
 ) -> None:

@@ -1,0 +1,226 @@
+"""Clusters of failures → pool images, by quota, alike but not all the same.
+
+The quotas are dealt one pick at a time (Huntington and Hill's rule, which gives every cluster its
+first before any gets its second), so that every beginning of the ranking keeps them, and a longer
+ranking only goes on where a shorter one ended.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from annoloop.core.cluster_reach import Reach, reach
+from annoloop.core.clusters import Cluster
+from annoloop.core.cosines import coarse
+
+LARGEST_SHARE = 4
+"""No cluster gets more than one pick in so many, where there are so many clusters."""
+VARIETY = 0.3
+"""Weight λ of likeness to the cluster's own picks (maximal marginal relevance)."""
+WINDOW, STRETCH, WIDEST = 32, 3, 1_024
+"""A cluster chooses among its nearest 32 images, 3 more after each pick, never above 1,024."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ClusterPicks:
+    """Ranked pool rows (m,), each with its cluster and the member of it that is nearest."""
+
+    clusters: tuple[Cluster, ...]
+    positions: NDArray[np.int64]
+    cosines: NDArray[np.float32]
+    owners: NDArray[np.int64]
+    members: NDArray[np.int64]
+
+    def explain(self, index: int) -> tuple[str, dict[str, Any]]:
+        """Reason and details of the row at `index` of `positions`."""
+        owner, cosine = int(self.owners[index]), float(self.cosines[index])
+        cluster = self.clusters[owner]
+        query = cluster.probes[int(self.members[index])].query
+        number = int((self.owners[: index + 1] == owner).sum())
+        quota = int((self.owners == owner).sum())
+        below = cosine < cluster.floor
+        crowd = f"{cluster.failures} failure{'s' if cluster.failures > 1 else ''}"
+        if 1 < len(cluster.probes) < cluster.failures:
+            crowd += f" in {len(cluster.probes)} images"
+        reason = (
+            f"targeted: {number} of {quota} for {query.text} (cluster of {crowd}, "
+            f"e.g. val image {query.where}), cosine {cosine:.2f}"
+        )
+        if below:
+            reason += f", below the {cluster.floor:.2f} that belongs to the cluster"
+        return reason, {
+            "failure_sample_id": query.failure.sample_id,
+            "failure_type": str(query.failure.type),
+            "class_id": query.failure.class_id,
+            "failures": cluster.failures,
+            "cluster": owner,
+            "cluster_images": len(cluster.probes),
+            "cluster_pick": number,
+            "cluster_quota": quota,
+            "cosine": cosine,
+            "floor": cluster.floor,
+            "below_floor": below,
+        }
+
+
+def rank_clusters(
+    clusters: Sequence[Cluster],
+    vectors: NDArray[np.floating],
+    *,
+    want: int,
+    taken: NDArray[np.bool_] | None = None,
+    names: Sequence[str] | None = None,
+    variety: float = VARIETY,
+) -> ClusterPicks:
+    """Up to `want` rows of `vectors` (n, d) that are not `taken` (n,), best first.
+
+    Each pick goes to the cluster with the highest weight / sqrt(k (k + 1)) that has k picks so far,
+    one without picks first. Of four clusters or more none gets more than a quarter (rounded up) of
+    any beginning. A cluster takes, among the nearest images that are left, the one with the highest
+    cosine to any of its members less `variety` × the highest to one of its own picks; its images
+    below its floor come after all that lie above one, and what is over a quarter after those: so a
+    floor puts things in order and never shortens, and what a cluster cannot spend flows to the
+    others. The first pick of a cluster may lie below its floor. Raises VectorError as
+    `neighbours.nearest` does.
+    """
+    closed = np.zeros(len(vectors), dtype=bool) if taken is None else taken
+    want = min(want, int(len(vectors) - closed.sum()))
+    if not clusters or want < 1:
+        none = np.empty(0, dtype=np.int64)
+        return ClusterPicks(tuple(clusters), none, none.astype(np.float32), none, none)
+    weights = np.array([cluster.weight for cluster in clusters])
+    limits = _room(_planned(weights, want))
+    depth = 0
+    while True:
+        reached, depth = reach(
+            clusters, vectors, limits=limits, closed=closed, names=names, depth=depth
+        )
+        lines = [
+            _Line(vectors, found, floor=cluster.floor, variety=variety)
+            for found, cluster in zip(reached, clusters, strict=True)
+        ]
+        picks = _deal(lines, weights, want=want, picked=closed.copy())
+        starved = np.array([line.starved for line in lines])
+        if not starved.any():
+            break
+        limits = np.where(starved, 2 * limits, limits)
+    owners, places = (np.array(column, dtype=np.int64) for column in zip(*picks, strict=True))
+    found = [reached[owner] for owner in owners.tolist()]
+    return ClusterPicks(
+        tuple(clusters),
+        np.array([f.rows[i] for f, i in zip(found, places, strict=True)], dtype=np.int64),
+        np.array([f.cosines[i] for f, i in zip(found, places, strict=True)], dtype=np.float32),
+        owners,
+        np.array([f.members[i] for f, i in zip(found, places, strict=True)], dtype=np.int64),
+    )
+
+
+def _room(picks: NDArray[np.int64]) -> NDArray[np.int64]:
+    """How many images a cluster's list needs for so many picks."""
+    return picks + np.minimum(WINDOW + STRETCH * picks, WIDEST)
+
+
+def _planned(weights: NDArray[np.float64], want: int) -> NDArray[np.int64]:
+    """The quotas (c,) where every cluster has images enough."""
+    got = np.zeros(len(weights), dtype=np.int64)
+    for number in range(1, want + 1):
+        got[_next(weights, got, may=got < _most(len(weights), number))] += 1
+    return got
+
+
+def _most(clusters: int, number: int) -> int:
+    """The most picks that one cluster may have when `number` picks are dealt."""
+    return -(-number // LARGEST_SHARE) if clusters >= LARGEST_SHARE else number
+
+
+def _next(
+    weights: NDArray[np.float64], got: NDArray[np.int64], *, may: NDArray[np.bool_]
+) -> int | None:
+    """Whose turn it is among those that `may`: the first of the highest claims; None if no one."""
+    if not may.any():
+        return None
+    claims = np.where(got > 0, weights / np.sqrt(np.maximum(got * (got + 1), 1)), np.inf)
+    return int(np.where(may, claims, -1.0).argmax())
+
+
+def _deal(
+    lines: Sequence[_Line], weights: NDArray[np.float64], *, want: int, picked: NDArray[np.bool_]
+) -> list[tuple[int, int]]:
+    """Cluster and place in its list of each pick, in order; ends early if a line is starved."""
+    got = np.zeros(len(lines), dtype=np.int64)
+    above = np.ones(len(lines), dtype=bool)
+    any_left = above.copy()
+    picks: list[tuple[int, int]] = []
+    while len(picks) < want:
+        within = got < _most(len(lines), len(picks) + 1)
+        for may, floored in ((within & above, True), (within & any_left, False), (any_left, False)):
+            owner = _next(weights, got, may=may)
+            if owner is not None:
+                break
+        else:
+            return picks
+        place = lines[owner].best(picked, floored=floored and got[owner] > 0)
+        if lines[owner].starved:
+            return picks
+        if place is None:
+            (above if floored else any_left)[owner] = False
+            continue
+        lines[owner].take(place)
+        picked[lines[owner].found.rows[place]] = True
+        got[owner] += 1
+        picks.append((owner, place))
+    return picks
+
+
+class _Line:
+    """One cluster's images by falling cosine, and how much each is like its picks so far.
+
+    `starved` says that the list ended before the window was full, although the pool goes on.
+    """
+
+    def __init__(
+        self, vectors: NDArray[np.floating], found: Reach, *, floor: float, variety: float
+    ) -> None:
+        self.found, self.floor, self.starved = found, floor, False
+        self._vectors, self._variety = vectors, variety
+        self._units = np.empty((len(found.rows), vectors.shape[1]), dtype=np.float32)
+        self._alike = np.zeros(len(found.rows), dtype=np.float32)
+        self._mine: list[int] = []
+        self._open = np.empty(0, dtype=np.int64)
+        self._seen = 0
+
+    def best(self, picked: NDArray[np.bool_], *, floored: bool) -> int | None:
+        """The place of the next pick; None if nothing is left (or nothing above the floor)."""
+        room = min(WINDOW + STRETCH * len(self._mine), WIDEST)
+        self._open = self._open[~picked[self.found.rows[self._open]]]
+        while len(self._open) < room and self._seen < len(self.found.rows):
+            self._look_on(picked, room)
+        self.starved = len(self._open) < room and not self.found.whole
+        among = self._open[:room]
+        if floored:
+            among = among[self.found.cosines[among] >= self.floor]
+        if self.starved or not len(among):
+            return None
+        gain = self.found.cosines[among] - self._variety * self._alike[among].astype(np.float64)
+        return int(among[gain.argmax()])
+
+    def _look_on(self, picked: NDArray[np.bool_], room: int) -> None:
+        new = np.arange(self._seen, min(len(self.found.rows), self._seen + room))
+        self._units[new] = coarse(self._vectors[self.found.rows[new]])
+        if self._mine:
+            likeness = self._units[new] @ self._units[self._mine].T
+            self._alike[new] = np.maximum(likeness.max(axis=1), 0.0)
+        self._seen += len(new)
+        self._open = np.concatenate([self._open, new[~picked[self.found.rows[new]]]])
+
+    def take(self, place: int) -> None:
+        """Count this place as picked: what is like it becomes less wanted."""
+        self._mine.append(place)
+        near = slice(int(self._open[0]), self._seen)
+        likeness = self._units[near] @ self._units[place]
+        self._alike[near] = np.maximum(self._alike[near], likeness)

@@ -1,0 +1,125 @@
+"""For each cluster of failures its nearest pool images, all clusters in one search of the pool."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from annoloop.core.clusters import Cluster
+from annoloop.core.neighbours import nearest
+from annoloop.core.targeting import stacked
+
+ENTRIES = 1 << 22
+"""Neighbours held at once, over all vectors searched with."""
+SPARE = 2
+"""Members of a cluster share neighbours: so many times what would do if they did not."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Reach:
+    """Pool rows (m,) by falling cosine to the member of the cluster that is nearest to each.
+
+    Of equal cosines the lower row comes first. `whole`: no other row can be picked.
+    """
+
+    rows: NDArray[np.int64]
+    cosines: NDArray[np.float32]
+    members: NDArray[np.int64]
+    whole: bool
+
+
+def reach(
+    clusters: Sequence[Cluster],
+    vectors: NDArray[np.floating],
+    *,
+    limits: NDArray[np.int64],
+    closed: NDArray[np.bool_],
+    names: Sequence[str] | None,
+    depth: int = 0,
+) -> tuple[list[Reach], int]:
+    """The `limits` (c,) nearest rows that are not `closed` (n,) of each cluster, or all there are.
+
+    Starts with `depth` neighbours for each member (0: a guess) and doubles it until that is sure;
+    returns the depth that did, too. What is found does not depend on it. Holds a block of the pool
+    and ENTRIES neighbours beside its answer, never failures × pool.
+    """
+    free = int(len(vectors) - closed.sum())
+    limits = np.minimum(limits, free)
+    sizes = np.array([len(cluster.probes) for cluster in clusters])
+    depth = max(depth, int((-(-SPARE * limits // sizes)).max()))
+    search = _Search(clusters)
+    while True:
+        depth = min(depth, len(vectors))
+        found = search.run(vectors, limits=limits, closed=closed, names=names, depth=depth)
+        enough = all(len(f.rows) >= limit for f, limit in zip(found, limits, strict=True))
+        if enough or depth == len(vectors):
+            return [
+                Reach(f.rows[:limit], f.cosines[:limit], f.members[:limit], whole=limit == free)
+                for f, limit in zip(found, limits.tolist(), strict=True)
+            ], depth
+        depth *= 2
+
+
+class _Search:
+    """The clusters' distinct vectors, and which members of which clusters each stands for."""
+
+    def __init__(self, clusters: Sequence[Cluster]) -> None:
+        rows = [stacked(cluster.probes) + np.float32(0.0) for cluster in clusters]
+        owners = np.repeat(np.arange(len(rows)), [len(part) for part in rows])
+        members = np.concatenate([np.arange(len(part)) for part in rows])
+        self.vectors, where = np.unique(np.concatenate(rows), axis=0, return_inverse=True)
+        order = np.argsort(where.ravel(), kind="stable")
+        self.owners, self.members = owners[order], members[order]
+        self.starts = np.searchsorted(where.ravel()[order], np.arange(len(self.vectors) + 1))
+        self.count = len(clusters)
+
+    def run(
+        self,
+        vectors: NDArray[np.floating],
+        *,
+        limits: NDArray[np.int64],
+        closed: NDArray[np.bool_],
+        names: Sequence[str] | None,
+        depth: int,
+    ) -> list[Reach]:
+        """Each cluster's rows among the `depth` nearest of any member, as far as they are sure."""
+        none = np.empty(0, dtype=np.int64)
+        found = [Reach(none, none.astype(np.float32), none, whole=False)] * self.count
+        bounds = np.full(self.count, -np.inf)
+        step = max(1, ENTRIES // depth)
+        for first in range(0, len(self.vectors), step):
+            part = self.vectors[first : first + step]
+            cosines, positions = nearest(part, vectors, k=depth, names=names)
+            pieces: dict[int, list[Reach]] = {}
+            for at in range(self.starts[first], self.starts[first + len(part)]):
+                row = int(np.searchsorted(self.starts, at, side="right")) - 1 - first
+                owner, open_ = int(self.owners[at]), ~closed[positions[row]]
+                hit = positions[row][open_]
+                member = np.full(len(hit), self.members[at])
+                pieces.setdefault(owner, []).append(
+                    Reach(hit, cosines[row][open_], member, whole=False)
+                )
+                if depth < len(vectors):
+                    bounds[owner] = max(bounds[owner], cosines[row, -1])
+            for owner, new in pieces.items():
+                found[owner] = _nearest_of([found[owner], *new], limit=int(limits[owner]))
+        # A row that no member reached is at most as near as the last that one of them did reach.
+        return [_cut(f, f.cosines > bound) for f, bound in zip(found, bounds, strict=True)]
+
+
+def _nearest_of(pieces: Sequence[Reach], *, limit: int) -> Reach:
+    """Each row once, with the member nearest to it (of equal ones the first), nearest first."""
+    rows = np.concatenate([p.rows for p in pieces])
+    cosines = np.concatenate([p.cosines for p in pieces])
+    members = np.concatenate([p.members for p in pieces])
+    by_row = np.lexsort((members, -cosines, rows))
+    once = by_row[np.flatnonzero(np.diff(rows[by_row], prepend=-1))]
+    order = once[np.lexsort((rows[once], -cosines[once]))][:limit]
+    return Reach(rows[order], cosines[order], members[order], whole=False)
+
+
+def _cut(found: Reach, keep: NDArray[np.bool_]) -> Reach:
+    return Reach(found.rows[keep], found.cosines[keep], found.members[keep], whole=False)

@@ -1,0 +1,371 @@
+"""Charts as inline SVG: pure functions from numbers to a title that says what they show, and a tag.
+
+Colours are classes of the page's style sheet; what colour tells is told by shape, dash or pattern
+too, so that a chart survives a black-and-white printer.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+
+WIDTH = 440
+"""Width of a chart in its own units: legible on a phone, not huge in half a desktop page."""
+
+PATTERNS = ("solid", "hatch", "dots", "cross", "empty")
+"""What lies over the five colours of the series, in the order they are given out."""
+
+_FIRST_SOURCES = ("coverage", "targeted")
+_LEFT, _RIGHT, _TOP, _BOTTOM = 44, 14, 26, 40
+_LABEL_ROOM = 26
+_CURVE, _BARS = 396.0, 116.0
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """One sentence in plain text that says what the chart says, and the chart as an <svg> tag."""
+
+    title: str
+    svg: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Area:
+    """The plot's rectangle, and where a value of 0 … `top` and of 0 … `right` lies in it."""
+
+    height: float
+    top: float
+    right: float = 1.0
+    left: float = _LEFT
+    width: float = WIDTH - _LEFT - _RIGHT
+
+    @property
+    def floor(self) -> float:
+        return _TOP + self.height
+
+    def x(self, value: float) -> float:
+        return self.left + self.width * value / self.right
+
+    def y(self, value: float) -> float:
+        return self.floor - self.height * value / self.top
+
+
+def ticks(top: float, *, most: int = 5) -> list[float]:
+    """Round numbers from 0 to the first that is not below `top`; steps of 1, 2, 2.5 or 5 × 10^k.
+
+    At most `most` steps. Raises ValueError unless `top` is positive and finite.
+    """
+    if not 0 < top < math.inf:
+        raise ValueError(f"an axis cannot end at {top}")
+    power = 10.0 ** math.floor(math.log10(top / most))
+    step = next(s * power for s in (1, 2, 2.5, 5, 10, 20) if s * power * most >= top * (1 - 1e-9))
+    count = math.ceil(top / step - 1e-9)
+    return [float(f"{step * i:.12g}") for i in range(count + 1)]
+
+
+def learning_curve(
+    points: Sequence[tuple[str, int, float | None]], *, metric: str, target: float | None
+) -> Chart | None:
+    """The metric against labelled images, a point for every iteration (name, images, value).
+
+    Iterations without a value are left out; None if no iteration has one.
+    """
+    known = [(name, images, value) for name, images, value in points if value is not None]
+    if not known:
+        return None
+    rows = ticks(max([value for _, _, value in known] + [target or 0.0, 0.05]))
+    columns = ticks(max(max(images for _, images, _ in known), 1))
+    area = _Area(height=_CURVE, top=rows[-1], right=columns[-1])
+    spots = [(area.x(images), area.y(value)) for _, images, value in known]
+    parts = [*_rows(area, rows), *_columns(area, columns, "labelled images")]
+    if target is not None:
+        parts += _target(area, target)
+    path = " ".join(f"{x:.1f},{y:.1f}" for x, y in spots)
+    parts.append(f'<polyline class="curve" points="{path}"/>')
+    parts += [f'<circle class="spot" cx="{x:.1f}" cy="{y:.1f}" r="4.5"/>' for x, y in spots]
+    parts += _point_names([name for name, _, _ in known], spots, newest=known[-1][2])
+    title = _curve_title(known, metric, target)
+    return Chart(title, _svg(title, _TOP + _CURVE + _BOTTOM, parts))
+
+
+def batches_by_source(rows: Sequence[tuple[str, Mapping[str, int]]]) -> Chart | None:
+    """Stacked bars of the batches (name, images by source); None if none holds an image."""
+    filled = [(name, {s: n for s, n in sources.items() if n > 0}) for name, sources in rows]
+    filled = [(name, sources) for name, sources in filled if sources]
+    if not filled:
+        return None
+    found = dict.fromkeys(source for _, sources in filled for source in sources)
+    order = [s for s in _FIRST_SOURCES if s in found]
+    order += [s for s in found if s not in order]
+    marks = ticks(max(sum(sources.values()) for _, sources in filled))
+    area = _Area(height=_BARS, top=marks[-1])
+    slots = _slots(area, len(filled))
+    parts = _rows(area, marks)
+    totals = [f"{sum(sources.values()):,}" for _, sources in filled]
+    for (name, sources), (x, width) in zip(filled, slots, strict=True):
+        below = 0
+        for place, source in enumerate(order):
+            count = sources.get(source, 0)
+            low, high = area.y(below), area.y(below + count)
+            below += count
+            if count:
+                box = f'x="{x:.1f}" y="{high:.1f}" width="{width:.1f}" height="{low - high:.1f}"'
+                parts += _filled(box, place, f"{name}, {source}: {count:,}", chart="sources")
+    for i in _roomy(area, totals):
+        x, y = slots[i][0] + slots[i][1] / 2, area.y(sum(filled[i][1].values())) - 6
+        parts.append(_text(x, y, totals[i], anchor="middle"))
+    parts += _names(area, [name for name, _ in filled], slots, at=area.floor + 17)
+    parts += _legend(order, at=area.floor + 42)
+    title = _sources_title(*filled[-1])
+    height = area.floor + 34 + 20 * len(_lines(order))
+    return Chart(title, _svg(title, height, [_patterns("sources"), *parts]))
+
+
+def failures_by_type(rows: Sequence[tuple[str, Mapping[str, int]]]) -> Chart | None:
+    """One small panel of bars for each type, over the iterations (name, failures by type).
+
+    All panels share one scale; the newest iteration is the dark bar. None without any failure.
+    """
+    kinds = dict.fromkeys(kind for _, counts in rows for kind, n in counts.items() if n > 0)
+    if not kinds:
+        return None
+    across, gap, down = 3, 22.0, 110.0
+    wide = (WIDTH - gap * (across - 1)) / across
+    top = max(n for _, counts in rows for n in counts.values())
+    area = _Area(height=52, top=top, left=0, width=wide)
+    ranked = sorted(kinds, key=lambda kind: (-rows[-1][1].get(kind, 0), kind))
+    parts = []
+    for place, kind in enumerate(ranked):
+        corner = f"{(wide + gap) * (place % across):.1f} {down * (place // across):g}"
+        bars = _panel(area, kind, [(name, counts.get(kind, 0)) for name, counts in rows])
+        parts += [f'<g transform="translate({corner})">', *bars, "</g>"]
+    title = _failures_title(rows)
+    return Chart(title, _svg(title, down * math.ceil(len(ranked) / across) - 8, parts))
+
+
+def progress_bar(parts: Sequence[tuple[str, int]]) -> Chart | None:
+    """One bar as wide as the page: (what, how many images) in order; None without any image."""
+    total = sum(number for _, number in parts)
+    if total <= 0:
+        return None
+    drawn, before = [], 0.0
+    for place, (name, number) in enumerate(parts):
+        share = 100 * number / total
+        box = f'x="{before:.3f}%" y="0" width="{share:.3f}%" height="100%"'
+        if number:
+            what = f"{name}: {number:,} of {total:,}"
+            drawn += _filled(box, place, what, chart="progress")
+        before += share
+    first, number = parts[0]
+    title = f"{number:,} of {total:,} images of the pool are {first} ({100 * number / total:.0f} %)"
+    inner = "".join([f"<title>{escape(title)}</title>", _patterns("progress"), *drawn])
+    return Chart(title, f'<svg class="chart bar" role="img" width="100%" height="28">{inner}</svg>')
+
+
+# --- titles --------------------------------------------------------------------------------------
+
+
+def _curve_title(known: Sequence[tuple[str, int, float]], metric: str, target: float | None) -> str:
+    (_, first_images, first), (_, last_images, last) = known[0], known[-1]
+    if len(known) == 1:
+        said = f"{metric} is {_fraction(last)} with {last_images:,} labelled images"
+    else:
+        moved = "rose" if last > first else "fell" if last < first else "stayed"
+        ways = f"from {_fraction(first)} to {_fraction(last)}"
+        ways = f"at {_fraction(last)}" if moved == "stayed" else ways
+        said = f"{metric} {moved} {ways} with {first_images:,} to {last_images:,} labelled images"
+    if target is None:
+        return said
+    if last >= target:
+        return f"{said}; the target of {_fraction(target)} is met"
+    short = target - last
+    gap = _fraction(short) if short >= 0.001 else "less than 0.001"
+    return f"{said}; {gap} short of the target of {_fraction(target)}"
+
+
+def _sources_title(name: str, sources: Mapping[str, int]) -> str:
+    parts = [f"{n:,} by {s}" for s, n in sorted(sources.items(), key=lambda one: -one[1])]
+    return f"Batch {name} has {sum(sources.values()):,} images: {', '.join(parts)}"
+
+
+def _failures_title(rows: Sequence[tuple[str, Mapping[str, int]]]) -> str:
+    name, counts = rows[-1]
+    total = sum(counts.values())
+    if not total:
+        return f"The model of {name} made no failure"
+    most = max(counts, key=lambda kind: counts[kind])
+    said = f"{name} has {total:,} failures, most of the type {most} ({counts[most]:,})"
+    if len(rows) < 2:
+        return said
+    before, earlier = rows[-2]
+    return f"{said}; {before} had {sum(earlier.values()):,}"
+
+
+# --- drawing -------------------------------------------------------------------------------------
+
+
+def _svg(title: str, height: float, parts: Iterable[str]) -> str:
+    box = f'viewBox="0 0 {WIDTH} {height:g}"'
+    return (
+        f'<svg class="chart" role="img" {box}><title>{escape(title)}</title>{"".join(parts)}</svg>'
+    )
+
+
+def _text(x: float, y: float, text: str, *, kind: str = "tick", anchor: str = "start") -> str:
+    at = f'x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"'
+    return f'<text class="{kind}" {at}>{escape(text)}</text>'
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value == round(value) else f"{value:g}"
+
+
+def _fraction(value: float) -> str:
+    return f"{value:.3f}".rstrip("0").rstrip(".") if value == round(value, 2) else f"{value:.3f}"
+
+
+def _rows(area: _Area, marks: Sequence[float]) -> list[str]:
+    """Horizontal grid lines with their numbers; the lowest is the axis."""
+    parts = []
+    for mark in marks:
+        y, end = area.y(mark), area.left + area.width
+        kind = "axis" if mark == 0 else "grid"
+        parts.append(
+            f'<line class="{kind}" x1="{area.left:g}" x2="{end:g}" y1="{y:.1f}" y2="{y:.1f}"/>'
+        )
+        parts.append(_text(area.left - 8, y + 4, _number(mark), anchor="end"))
+    return parts
+
+
+def _columns(area: _Area, marks: Sequence[float], what: str) -> list[str]:
+    """Numbers below the axis, and what they count."""
+    parts = []
+    for mark in marks:
+        x, low = area.x(mark), area.floor
+        parts.append(
+            f'<line class="axis" x1="{x:.1f}" x2="{x:.1f}" y1="{low:g}" y2="{low + 5:g}"/>'
+        )
+        parts.append(_text(x, low + 18, _number(mark), anchor="middle"))
+    return [*parts, _text(area.left + area.width, area.floor + 36, what, anchor="end")]
+
+
+def _target(area: _Area, target: float) -> list[str]:
+    y, end = area.y(target), area.left + area.width
+    line = f'x1="{area.left:g}" x2="{end:g}" y1="{y:.1f}" y2="{y:.1f}"'
+    return [
+        f'<line class="target" {line}/>',
+        _text(area.left + 4, y - 6, f"target {_fraction(target)}", kind="label"),
+    ]
+
+
+def _point_names(
+    names: Sequence[str], spots: Sequence[tuple[float, float]], *, newest: float
+) -> list[str]:
+    """The newest point's name and value above it, and other names where there is room."""
+    parts: list[str] = []
+    free = math.inf
+    for name, (x, y) in reversed(list(zip(names, spots, strict=True))):
+        label = name if parts else f"{name}: {_fraction(newest)}"
+        half = 4 * len(label)
+        x = min(x, WIDTH - half)
+        if x + half <= free:
+            parts.append(_text(x, y - 11, label, kind="label", anchor="middle"))
+            free = x - half - 4
+    return parts
+
+
+def _panel(area: _Area, kind: str, counts: Sequence[tuple[str, int]]) -> list[str]:
+    """One small multiple: the type, its newest count, and a bar for every iteration."""
+    end, low = area.left + area.width, area.floor
+    slots = _slots(area, len(counts))
+    newest = f"{counts[-1][1]:,}"
+    parts = [
+        _text(area.left, 14, kind, kind="label"),
+        _text(end, 14, newest, kind="label", anchor="end"),
+    ]
+    shades = ["earlier"] * (len(counts) - 1) + ["newest"]
+    for (name, number), (x, width), shade in zip(counts, slots, shades, strict=True):
+        y = area.y(number)
+        box = f'x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{low - y:.1f}"'
+        tip = f"<title>{escape(name)}, {escape(kind)}: {number:,}</title>"
+        parts.append(f'<rect class="{shade}" {box}>{tip}</rect>')
+    parts.append(
+        f'<line class="axis" x1="{area.left:g}" x2="{end:.1f}" y1="{low:g}" y2="{low:g}"/>'
+    )
+    return [*parts, *_names(area, [name for name, _ in counts], slots, at=low + 16)]
+
+
+def _slots(area: _Area, count: int) -> list[tuple[float, float]]:
+    """(left edge, width) of `count` bars, none wider than a few letters."""
+    pitch = area.width / count
+    width = min(0.68 * pitch, 46.0)
+    return [(area.left + pitch * (i + 0.5) - width / 2, width) for i in range(count)]
+
+
+def _names(
+    area: _Area, names: Sequence[str], slots: Sequence[tuple[float, float]], *, at: float
+) -> list[str]:
+    """Names under the bars, as many as there is room for."""
+    return [
+        _text(slots[i][0] + slots[i][1] / 2, at, names[i], anchor="middle")
+        for i in _roomy(area, names)
+    ]
+
+
+def _roomy(area: _Area, names: Sequence[str]) -> range:
+    """Which bars can carry their names without touching: every n-th, the newest always."""
+    room = max(_LABEL_ROOM, 8 + 8 * max(map(len, names)))
+    every = math.ceil(room * len(names) / area.width)
+    return range((len(names) - 1) % every, len(names), every)
+
+
+def _filled(box: str, place: int, what: str, *, chart: str) -> list[str]:
+    """A rectangle in the colour and the pattern of series `place`; 25 of them differ."""
+    pattern = PATTERNS[(place + place // len(PATTERNS)) % len(PATTERNS)]
+    tip = f"<title>{escape(what)}</title>"
+    parts = [f'<rect class="series s{place % len(PATTERNS)}" {box}>{tip}</rect>']
+    if pattern not in ("solid", "empty"):
+        parts.append(f'<rect class="over" {box} fill="url(#{chart}-{pattern})"/>')
+    return parts
+
+
+def _patterns(chart: str) -> str:
+    """What lies over a series' colour; ids carry the chart's name, a page holds several charts."""
+    shape = {
+        "hatch": '<path d="M-2,2 l4,-4 M0,8 l8,-8 M6,10 l4,-4"/>',
+        "dots": '<circle cx="2" cy="2" r="1.4"/><circle cx="6" cy="6" r="1.4"/>',
+        "cross": '<path d="M0,0 l8,8 M8,0 l-8,8"/>',
+    }
+    tags = (
+        f'<pattern id="{chart}-{name}" class="pattern" width="8" height="8" '
+        f'patternUnits="userSpaceOnUse">{inner}</pattern>'
+        for name, inner in shape.items()
+    )
+    return f"<defs>{''.join(tags)}</defs>"
+
+
+def _lines(names: Sequence[str]) -> list[list[tuple[float, str]]]:
+    """The legend's entries with their x, broken into lines."""
+    lines: list[list[tuple[float, str]]] = [[]]
+    x = float(_LEFT)
+    for name in names:
+        wide = 34 + 7.5 * len(name)
+        if lines[-1] and x + wide > WIDTH:
+            lines.append([])
+            x = float(_LEFT)
+        lines[-1].append((x, name))
+        x += wide
+    return lines
+
+
+def _legend(names: Sequence[str], *, at: float) -> list[str]:
+    parts, place = [], 0
+    for row, line in enumerate(_lines(names)):
+        for x, name in line:
+            y = at + 20 * row
+            box = f'x="{x:.1f}" y="{y - 11:.1f}" width="14" height="14"'
+            parts += [*_filled(box, place, name, chart="sources"), _text(x + 20, y + 1, name)]
+            place += 1
+    return parts

@@ -1,0 +1,134 @@
+"""`report`: what the page shows, asked of the project, and the page written."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from itertools import zip_longest
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from annoloop.errors import NotReadyError
+from annoloop.records import Box
+from annoloop.report.page import (
+    THUMBNAILS,
+    BatchCards,
+    FailureCard,
+    PickCard,
+    ReportData,
+    render_page,
+)
+from annoloop.results import FailureView, ImageView, ReportResult, StatusResult
+
+if TYPE_CHECKING:
+    from annoloop.project import Project
+
+BATCHES = 8
+"""The newest batches that are shown with pictures."""
+
+
+def write_report(project: Project, out: Path) -> ReportResult:
+    """Write the page, whole or not at all."""
+    now = project.status()
+    data = ReportData(
+        project=project.folder.name,
+        generated_at=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        headline=_headline(now),
+        next_step=now.next_step,
+        metric=now.metric,
+        target=now.target,
+        pool=now.pool,
+        iterations=now.iterations,
+        batches=tuple(_batches(project, now)),
+        failures=tuple(_failures(project)),
+        notes=tuple(_notes(now)),
+    )
+    page = render_page(data)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    part = out.with_name(out.name + ".part")
+    part.write_text(page, encoding="utf-8")
+    part.replace(out)
+    return ReportResult(str(out), len(page.encode()))
+
+
+def _headline(now: StatusResult) -> str:
+    decided = next((row for row in reversed(now.iterations) if row.reason), None)
+    if decided is not None and decided.reason is not None:
+        return f"{decided.name}: {decided.reason}"
+    return f"{now.pool.annotated} of {now.pool.total} pool images are annotated"
+
+
+def _notes(now: StatusResult) -> list[str]:
+    sides = ", ".join(f"{name} {number}" for name, number in sorted(now.splits.items()))
+    notes = [f"{now.samples} samples: {sides}"]
+    if now.iterations:
+        notes.append(
+            f"{now.metric} and AP are measured on gauge, one fixed half of val; failures come "
+            "from mine, the other half"
+        )
+    times = {0: "has not been opened", 1: "was opened once"}
+    opened = times.get(now.test_opened, f"was opened {now.test_opened} times")
+    return [*notes, f"the test split {opened}"]
+
+
+def _batches(project: Project, now: StatusResult) -> list[BatchCards]:
+    chosen = [b for b in now.batches if b.kind == "select"][-BATCHES:]
+    found = []
+    for summary in chosen:
+        picks = project.batch_show(summary.name).picks
+        views = project.gallery([p.sample_id for p in picks])
+        cards = [
+            PickCard(
+                path=p.path,
+                uri=views[p.sample_id].uri,
+                source=p.source,
+                rank=p.rank,
+                score=p.score,
+                reason=p.reason,
+                boxes=views[p.sample_id].labels,
+            )
+            for p in picks
+        ]
+        found.append(BatchCards(summary.name, summary.open, tuple(cards)))
+    return found
+
+
+def _failures(project: Project) -> list[FailureCard]:
+    try:
+        found = project.failures().failures
+    except NotReadyError:
+        return []  # nothing was evaluated yet: the page says so by having no failures
+    chosen = spread(found, THUMBNAILS)
+    views = project.gallery({v.failure.sample_id for v in chosen})
+    return [_failure_card(v, views[v.failure.sample_id]) for v in chosen]
+
+
+def spread(found: Sequence[FailureView], most: int) -> list[FailureView]:
+    """The dearest failures, in turn from each (type, class): no crowd hides the others."""
+    groups: dict[tuple[str, int], list[FailureView]] = {}
+    for view in found:
+        groups.setdefault((view.failure.type, view.failure.class_id), []).append(view)
+    turns = zip_longest(*groups.values())
+    return [view for turn in turns for view in turn if view is not None][:most]
+
+
+def _failure_card(view: FailureView, image: ImageView) -> FailureCard:
+    """The failure's own box and whatever overlaps it; all boxes of a crowd would hide it."""
+    box = view.failure.box
+    missed = view.failure.type == "missed"
+    truth = [b for b in image.labels if _overlap(b, box)]
+    predicted = [b for b in image.predicted if _overlap(b, box)]
+    return FailureCard(
+        path=image.path,
+        uri=image.uri,
+        type=view.failure.type,
+        text=view.text,
+        price=view.failure.price,
+        truth=tuple(dict.fromkeys([box, *truth] if missed else truth)),
+        predicted=tuple(dict.fromkeys(predicted if missed else [box, *predicted])),
+    )
+
+
+def _overlap(a: Box, b: Box) -> bool:
+    wide = min(a[0] + a[2], b[0] + b[2]) > max(a[0], b[0])
+    return wide and min(a[1] + a[3], b[1] + b[3]) > max(a[1], b[1])

@@ -1,0 +1,221 @@
+"""The report as one HTML file: it loads nothing, runs nothing, and may be mailed.
+
+`ReportData` is all that the page shows; `render_page` reads image files for thumbnails and nothing
+else. Every text is escaped: a class named `<script>` is a word.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from annoloop.errors import InputError
+from annoloop.images import thumbnail_jpeg
+from annoloop.records import Box
+from annoloop.report import charts
+from annoloop.results import IterationRow, PoolProgress
+
+THUMBNAILS = 24
+"""Pictures of one batch, and pictures of failures."""
+
+SIDE = 320
+"""Longest side of a thumbnail in pixels."""
+
+PICTURE_BYTES = 5_000_000
+"""All pictures of a page together, as they stand in it; what comes later is shown without one."""
+
+GREEN, RED = "#2fe07a", "#c8102e"
+"""Labels and truth; predictions. Light and dark, so that they differ without colour too."""
+
+_TONES = {
+    "pass": "good",
+    "continue": "plain",
+    "stop_target": "good",
+    "warn": "careful",
+    "insufficient": "careful",
+    "fail": "bad",
+    "fix_labels": "bad",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class PickCard:
+    """One pick of a batch; `uri` is where the image lies, `boxes` its labels, if it has any."""
+
+    path: str
+    uri: str
+    source: str
+    rank: int
+    score: float
+    reason: str
+    boxes: tuple[Box, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class BatchCards:
+    """A batch, open or closed, with all its picks in order."""
+
+    name: str
+    open: bool
+    picks: tuple[PickCard, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FailureCard:
+    """One failure: `text` says what went wrong, `price` is in AP50 (0 … 1)."""
+
+    path: str
+    uri: str
+    type: str
+    text: str
+    price: float
+    truth: tuple[Box, ...] = ()
+    predicted: tuple[Box, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ReportData:
+    """What the page shows, iterations and batches oldest first.
+
+    `metric` names the number that `target` and each row's `metric` are values of. Backticks in
+    `headline`, `next_step` and `notes` mark commands.
+    """
+
+    project: str
+    generated_at: str
+    headline: str
+    next_step: str
+    metric: str
+    target: float | None
+    pool: PoolProgress
+    iterations: tuple[IterationRow, ...] = ()
+    batches: tuple[BatchCards, ...] = ()
+    failures: tuple[FailureCard, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    """A card with its picture as a data: URI, or why there is none."""
+
+    card: Any
+    picture: str | None
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    cards: BatchCards
+    sources: Mapping[str, int]
+    shown: Sequence[_Shown]
+
+
+class _Album:
+    """Thumbnails until the page is full."""
+
+    def __init__(self, room: int) -> None:
+        self._room = room
+
+    def show(self, card: PickCard | FailureCard, boxes: Sequence[tuple[Box, str]]) -> _Shown:
+        if self._room <= 0:
+            return _Shown(card, None, "left out to keep this page small")
+        try:
+            jpeg = thumbnail_jpeg(card.uri, side=SIDE, boxes=boxes)
+        except InputError:
+            return _Shown(card, None, "cannot be read")
+        uri = f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}"
+        self._room -= len(uri)
+        return _Shown(card, uri, "")
+
+
+def render_page(data: ReportData) -> str:
+    """The whole page as text, under 6 MB however much data there is.
+
+    An image that cannot be read is shown as a placeholder with its name.
+    """
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("annoloop.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "commands": _commands,
+        "fraction": _fraction,
+        "number": "{:,}".format,
+        "tone": lambda verdict: _TONES.get(verdict, "plain"),
+        "files": lambda path: path.rpartition("/")[2],
+    }
+    album = _Album(PICTURE_BYTES)
+    failures = sorted(data.failures, key=lambda one: -one.price)[:THUMBNAILS]
+    return environment.get_template("page.html").render(
+        data=data,
+        failures=[album.show(one, _failure_boxes(one)) for one in failures],
+        batches=[_batch(album, batch) for batch in reversed(data.batches)],
+        **_charts(data),
+    )
+
+
+def _failure_boxes(card: FailureCard) -> list[tuple[Box, str]]:
+    return [(b, GREEN) for b in card.truth] + [(b, RED) for b in card.predicted]
+
+
+def _batch(album: _Album, batch: BatchCards) -> _Batch:
+    sources: dict[str, int] = {}
+    for pick in batch.picks:
+        sources[pick.source] = sources.get(pick.source, 0) + 1
+    shown = [
+        album.show(pick, [(box, GREEN) for box in pick.boxes]) for pick in batch.picks[:THUMBNAILS]
+    ]
+    return _Batch(batch, sources, shown)
+
+
+def _charts(data: ReportData) -> dict[str, Any]:
+    rows, pool = data.iterations, data.pool
+    return {
+        "progress": charts.progress_bar(
+            [
+                ("annotated", pool.annotated),
+                ("selected", pool.selected),
+                ("pending", pool.pending),
+                ("skipped", pool.skipped),
+                ("still unlabeled", pool.unlabeled),
+            ]
+        ),
+        "figures": [
+            chart
+            for chart in (
+                charts.learning_curve(
+                    [(row.name, row.images, row.metric) for row in rows],
+                    metric=data.metric,
+                    target=data.target,
+                ),
+                charts.batches_by_source([(row.name, row.batch) for row in rows]),
+                charts.failures_by_type(
+                    [(row.name, row.failures) for row in rows if row.metric is not None]
+                ),
+            )
+            if chart is not None
+        ],
+    }
+
+
+def _fraction(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
+
+
+def _commands(text: str) -> Any:
+    """Escaped text in which `such words` are code."""
+    from markupsafe import Markup, escape
+
+    parts = re.split(r"`([^`]+)`", text)
+    return Markup("").join(
+        Markup("<code>{}</code>").format(part) if odd % 2 else escape(part)
+        for odd, part in enumerate(parts)
+    )

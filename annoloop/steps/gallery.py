@@ -1,0 +1,42 @@
+"""Images with their boxes, for those who draw them: what people said and what the model says."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from annoloop.records import Answer, Box
+from annoloop.results import ImageView
+from annoloop.steps.context import Context
+from annoloop.store import batches, iterations, samples
+
+
+def gallery(context: Context, ids: Collection[str]) -> dict[str, ImageView]:
+    """sample id → where the image lies, its newest labels, and the newest model's boxes.
+
+    Labels are a person's where there are any, else the reference's for val; the model's boxes are
+    those from the operating point on.
+    """
+    with context.store.read() as connection:
+        found = samples.load(connection, ids=ids)
+        answers = batches.newest(batches.load_annotations(connection, ids=ids))
+        known = samples.newest_references(connection, ids=ids)
+        done = iterations.step_history(connection, "evaluate")
+    labels: dict[str, tuple[Box, ...]] = {
+        key: tuple(one.box for one in reference.labels) for key, reference in known.items()
+    }
+    in_pool = {s.id for s in found if s.split == "pool"}
+    for key in in_pool:
+        answer = answers.get(key)
+        said = answer is not None and answer.answer in (Answer.COMPLETE, Answer.EMPTY)
+        labels[key] = tuple(one.box for one in answer.labels) if answer and said else ()
+    predicted: dict[str, tuple[Box, ...]] = {}
+    if done:
+        model, least = str(done[-1].record["model"]), float(done[-1].record["min_score"])
+        stored = context.vectors.load_predictions(model, set(ids)) or {}
+        predicted = {
+            key: tuple(d.box for d in detections if d.score >= least)
+            for key, detections in stored.items()
+        }
+    return {
+        s.id: ImageView(s.path, s.uri, labels.get(s.id, ()), predicted.get(s.id, ())) for s in found
+    }
