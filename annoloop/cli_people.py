@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from annoloop.cli_options import HERE, Folder, Json, names, not_built, open_project, show
+from annoloop.cli_options import HERE, Folder, Json, names, open_project, show
 from annoloop.errors import InputError
 
 EXPECTED = 1
@@ -136,13 +136,29 @@ def golden_baseline(project: Folder = HERE, json: Json = False) -> None:
 @golden.command("check")
 def golden_check(
     accept: Annotated[str | None, typer.Option(help="Accept a fail, and say why.")] = None,
-    reference: Annotated[str | None, typer.Option(help="Stand-alone use.")] = None,
+    reference: Annotated[
+        Path | None, typer.Option(help="Without a project: trusted labels of the golden images.")
+    ] = None,
+    baseline: Annotated[
+        list[Path] | None, typer.Option(help="An earlier pass over them; three or more.")
+    ] = None,
+    new: Annotated[Path | None, typer.Option(help="The pass to judge.")] = None,
+    looks: Annotated[int, typer.Option(min=1, help="How many checks are planned in all.")] = 20,
+    look: Annotated[int, typer.Option(min=1, help="Which of them this is.")] = 1,
     project: Folder = HERE,
     json: Json = False,
 ) -> None:
-    """Has the label quality drifted? Exits 1 on `fail`."""
-    if reference is not None:
-        raise not_built("golden check --reference")
+    """Has the label quality drifted? Exits 1 on `fail`; `--reference` and `--new` for files."""
+    if (reference is None) != (new is None) or (reference is None and baseline):
+        raise typer.BadParameter("--reference and --new go together, --baseline with them")
+    if reference is not None and new is not None:
+        from annoloop.standalone import golden_check_files
+
+        found = golden_check_files(reference, new, baselines=baseline or [], looks=looks, look=look)
+        show(found, as_json=json)
+        if found.verdict == "fail":
+            raise typer.Exit(EXPECTED)
+        return
     made = open_project(project).golden_check(accept=accept)
     show(made, as_json=json)
     if made.verdict == "fail" and not made.accepted:
@@ -150,6 +166,16 @@ def golden_check(
 
 
 @golden.command("power")
-def golden_power(json: Json = False) -> None:
-    """How many golden images are needed (not built yet)."""
-    raise not_built("golden power")
+def golden_power(
+    images: Annotated[int, typer.Option(help="Golden images.")] = 50,
+    boxes: Annotated[float, typer.Option(help="Objects an image, on average.")] = 5.0,
+    passes: Annotated[int, typer.Option(help="Earlier passes over them.")] = 3,
+    usual: Annotated[float, typer.Option("--from", help="Share of boxes missed now.")] = 0.03,
+    to: Annotated[float, typer.Option(help="Share that has to be noticed.")] = 0.13,
+    looks: Annotated[int, typer.Option(help="How many checks are planned.")] = 20,
+    json: Json = False,
+) -> None:
+    """How many golden images are needed? By simulation; needs no project."""
+    from annoloop.standalone import golden_power as simulated
+
+    show(simulated((images, boxes, passes), usual=usual, to=to, looks=looks), as_json=json)

@@ -51,7 +51,8 @@ class Project:
         self._say = say or (lambda _text: None)
         self._progress = progress
         self._made: dict[tuple[str, str], Any] = {}
-        self.store = Store(self.settings.store.url, self.folder)
+        images = self.folder / self.settings.images.root
+        self.store = Store(self.settings.store.url, self.folder, images=images)
         if not self.store.check():
             self.store.migrate(self._now())
 

@@ -135,7 +135,8 @@ class Schema:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One image. `path` is relative to the image root (POSIX); `uri` is where it lies."""
+    """One image. `path` is relative to the image root (POSIX); `uri` is where it lies:
+    stored relative to the image root (or as a URL), loaded as a full path."""
 
     id: str
     path: str

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, fields, is_dataclass
 from typing import Any
 
-from annoloop import results
+from annoloop import results, results_golden
 from annoloop.ports import Progress, silent
 from annoloop.records import Problem, Shortfall
 
@@ -245,6 +245,32 @@ def _init(r: results.InitResult) -> list[str]:
     return [where, *_plain(r.ingest), f"next: annoloop split --project {r.project}"]
 
 
+def _golden_files(r: results_golden.GoldenFilesResult) -> list[str]:
+    header = ("error", "count", "rate", "usual", "p", "level")
+    body = [
+        (kind, one["count"], one["rate"], one["usual"], _p(one["p_value"]), _p(one["alpha"]))
+        for kind, one in r.errors.items()
+    ]
+    said = r.agreement
+    scores = ", ".join(f"{name} {_cell(said[name])}" for name in ("f1", "precision", "recall"))
+    worst = ", ".join(str(one["image"]) for one in r.images[:5])
+    return [
+        f"{r.verdict}: {r.reason}",
+        f"to do: {r.action}. {r.advice}",
+        "",
+        *table(header, body),
+        "",
+        f"agreement  {scores}",
+        *(f"changed    {one}" for one in r.changed),
+        *([f"worst      {worst}"] if worst else []),
+        *(f"note       {one}" for one in r.notes),
+    ]
+
+
+def _p(value: float | None) -> str | None:
+    return None if value is None else f"{value:.2g}"
+
+
 PAGES: dict[type, Callable[[Any], list[str]]] = {
     results.InitResult: _init,
     results.StatusResult: _status,
@@ -257,6 +283,7 @@ PAGES: dict[type, Callable[[Any], list[str]]] = {
     results.EvaluateResult: _evaluate,
     results.MetricsResult: _metrics,
     results.DoctorResult: _doctor,
+    results_golden.GoldenFilesResult: _golden_files,
 }
 
 

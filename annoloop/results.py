@@ -50,6 +50,7 @@ class EmbedResult:
     embedded: int
     already: int
     seconds: float
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +89,8 @@ class SelectResult:
     seed: int
     picks: tuple[PickView, ...]
     notes: tuple[str, ...]
+    summary: Mapping[str, float] = field(default_factory=dict)
+    """How the batch differs from the pool; docs/selection.md says what each number is."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,10 +1,11 @@
-"""Verbs that need no project: `metrics`, and `doctor` where there is none."""
+"""Verbs that need no project: `metrics`, `golden check` on files, `golden power`, `doctor`."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
-from annoloop import plugins, results
+from annoloop import plugins, results, results_golden
 
 
 def check_installation() -> results.DoctorResult:
@@ -19,3 +20,27 @@ def file_metrics(ground_truth: Path, detections: Path) -> results.MetricsResult:
     from annoloop.steps import metrics
 
     return metrics.metrics(ground_truth, detections)
+
+
+def golden_check_files(
+    reference: Path, new: Path, *, baselines: Sequence[Path], looks: int, look: int
+) -> results_golden.GoldenFilesResult:
+    """`golden check --reference`: the golden test on label files."""
+    from annoloop.steps.golden_files import FilePass, check_files
+
+    def read(file: Path) -> FilePass:
+        reader = plugins.make("readers", plugins.detect_format(file), {})
+        return FilePass(file.name, reader.read(file))
+
+    earlier = [read(file) for file in baselines]
+    return check_files(read(reference), read(new), baselines=earlier, looks=looks, look=look)
+
+
+def golden_power(
+    golden_set: tuple[int, float, int], *, usual: float, to: float, looks: int
+) -> results_golden.GoldenPowerResult:
+    """`golden power`; `golden_set` is images, boxes an image, earlier passes."""
+    from annoloop.core.power import Scenario
+    from annoloop.steps.golden_files import power
+
+    return power(Scenario(*golden_set), usual=usual, to=to, looks=looks)

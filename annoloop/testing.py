@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from annoloop.errors import InputError
 from annoloop.ports import Progress, silent
-from annoloop.records import Box
+from annoloop.records import Box, Label, LabeledImage, sample_id
 from annoloop.scenes import LOOKS, Mark, draw, frame, handwriting
 
 CLASSES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
@@ -77,6 +77,27 @@ def make_digits(
     data = {"images": rows, "annotations": boxes, "categories": names}
     (root / "labels.json").write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
     return root
+
+
+def labeled_digits(root: Path) -> tuple[LabeledImage, ...]:
+    """What `make_digits` wrote into `root`, as images on their way to a trainer, by path."""
+    data = json.loads((root / "labels.json").read_text(encoding="utf-8"))
+    labels: dict[int, list[Label]] = {row["id"]: [] for row in data["images"]}
+    for row in data["annotations"]:
+        x, y, w, h = row["bbox"]
+        labels[row["image_id"]].append(Label(row["category_id"] - 1, (x, y, w, h)))
+    return tuple(
+        LabeledImage(
+            sample_id=sample_id(row["file_name"]),
+            path=row["file_name"],
+            file=str(root / "images" / row["file_name"]),
+            width=row["width"],
+            height=row["height"],
+            labels=tuple(labels[row["id"]]),
+            reviewed=True,
+        )
+        for row in data["images"]
+    )
 
 
 def _row(number: int, image: int, *, mark: Mark, box: Box) -> dict[str, Any]:

@@ -127,9 +127,10 @@ def _scores(
 ) -> Scores:
     right, reference, answers = int(agree.sum()), int(wanted.sum()), int(drawn.sum())
     both = reference + answers
+    # F1 is the share of all boxes, of both sides, that agree.
     interval = resample.rate(
-        matched.per_image(agree).astype(np.float64),
-        (matched.per_image(wanted) + matched.per_image(drawn)) / 2.0,
+        (2.0 * matched.per_image(agree)).astype(np.float64),
+        (matched.per_image(wanted) + matched.per_image(drawn)).astype(np.float64),
     )
     return Scores(
         f1=2 * right / both if both else None,

@@ -22,7 +22,8 @@ def _no_pairs() -> NDArray[np.int64]:
 class Candidates:
     """The samples that can be picked, one row each.
 
-    `vectors` (n, d) and `coverage` (n,) are None where they are not stored; rows with one number in
+    `vectors` (n, d), `coverage` (n,) and `uncertainty` (n,) of the newest model's predictions are
+    None where they are not stored (or not asked for); rows with one number in
     `groups` (n,) are taken together or not at all (None: every row is its own group); the positions
     in a row of `near_duplicates` (m, 2) should not share a batch. Raises VectorError where vectors
     or scores are not one per sample, InputError where the rest does not fit.
@@ -33,6 +34,7 @@ class Candidates:
     coverage: NDArray[np.float64] | None = None
     groups: NDArray[np.int64] | None = None
     near_duplicates: NDArray[np.int64] = field(default_factory=_no_pairs)
+    uncertainty: NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
         n = len(self.ids)
@@ -44,6 +46,11 @@ class Candidates:
             raise VectorError(
                 f"{n} samples have coverage scores of shape {self.coverage.shape}",
                 fix="Run `annoloop score`.",
+            )
+        if self.uncertainty is not None and self.uncertainty.shape != (n,):
+            raise VectorError(
+                f"{n} samples have uncertainties of shape {self.uncertainty.shape}",
+                fix="Run `annoloop predict`.",
             )
         if self.groups is not None and self.groups.shape != (n,):
             raise InputError(
@@ -76,6 +83,7 @@ class Candidates:
             None if self.coverage is None else self.coverage[order],
             None if self.groups is None else self.groups[order],
             place[self.near_duplicates],
+            None if self.uncertainty is None else self.uncertainty[order],
         )
 
 
@@ -83,12 +91,18 @@ def _within(positions: NDArray[np.int64], n: int) -> bool:
     return bool(positions.min() >= 0 and positions.max() < n)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Evidence:
-    """What the loop knows: failures of the last model, and samples that wait for an answer."""
+    """What the loop knows: failures of the last model, and samples that wait for an answer.
+
+    `labelled` (m, d) are the vectors of samples that are labelled or selected already; `picked`
+    (n,) marks the candidates that the batch holds so far (a source is told; nobody else need).
+    """
 
     queries: tuple[Query, ...] = ()
     pending: tuple[str, ...] = ()
+    labelled: NDArray[np.floating] | None = None
+    picked: NDArray[np.bool_] | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

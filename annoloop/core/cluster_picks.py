@@ -28,21 +28,25 @@ WINDOW, STRETCH, WIDEST = 32, 3, 1_024
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ClusterPicks:
-    """Ranked pool rows (m,), each with its cluster and the member of it that is nearest."""
+    """Ranked pool rows (m,), each with its cluster and the member of it that is nearest.
+
+    `numbers` (m,) count the picks of a cluster from 1, `quotas` (c,) are all that it got.
+    """
 
     clusters: tuple[Cluster, ...]
     positions: NDArray[np.int64]
     cosines: NDArray[np.float32]
     owners: NDArray[np.int64]
     members: NDArray[np.int64]
+    numbers: NDArray[np.int64]
+    quotas: NDArray[np.int64]
 
     def explain(self, index: int) -> tuple[str, dict[str, Any]]:
         """Reason and details of the row at `index` of `positions`."""
         owner, cosine = int(self.owners[index]), float(self.cosines[index])
         cluster = self.clusters[owner]
         query = cluster.probes[int(self.members[index])].query
-        number = int((self.owners[: index + 1] == owner).sum())
-        quota = int((self.owners == owner).sum())
+        number, quota = int(self.numbers[index]), int(self.quotas[owner])
         below = cosine < cluster.floor
         crowd = f"{cluster.failures} failure{'s' if cluster.failures > 1 else ''}"
         if 1 < len(cluster.probes) < cluster.failures:
@@ -59,6 +63,7 @@ class ClusterPicks:
             "class_id": query.failure.class_id,
             "failures": cluster.failures,
             "cluster": owner,
+            "clusters": len(self.clusters),
             "cluster_images": len(cluster.probes),
             "cluster_pick": number,
             "cluster_quota": quota,
@@ -83,16 +88,15 @@ def rank_clusters(
     one without picks first. Of four clusters or more none gets more than a quarter (rounded up) of
     any beginning. A cluster takes, among the nearest images that are left, the one with the highest
     cosine to any of its members less `variety` × the highest to one of its own picks; its images
-    below its floor come after all that lie above one, and what is over a quarter after those: so a
+    below its floor come after all that lie above one, and what is over a quarter after those: a
     floor puts things in order and never shortens, and what a cluster cannot spend flows to the
-    others. The first pick of a cluster may lie below its floor. Raises VectorError as
+    others. Only the first pick of a cluster is taken whatever its floor. Raises VectorError as
     `neighbours.nearest` does.
     """
     closed = np.zeros(len(vectors), dtype=bool) if taken is None else taken
     want = min(want, int(len(vectors) - closed.sum()))
     if not clusters or want < 1:
-        none = np.empty(0, dtype=np.int64)
-        return ClusterPicks(tuple(clusters), none, none.astype(np.float32), none, none)
+        return _picks(clusters, [], [])
     weights = np.array([cluster.weight for cluster in clusters])
     limits = _room(_planned(weights, want))
     depth = 0
@@ -105,18 +109,28 @@ def rank_clusters(
             for found, cluster in zip(reached, clusters, strict=True)
         ]
         picks = _deal(lines, weights, want=want, picked=closed.copy())
-        starved = np.array([line.starved for line in lines])
-        if not starved.any():
+        if not any(line.starved for line in lines):
             break
-        limits = np.where(starved, 2 * limits, limits)
-    owners, places = (np.array(column, dtype=np.int64) for column in zip(*picks, strict=True))
-    found = [reached[owner] for owner in owners.tolist()]
+        limits = 2 * limits
+    return _picks(clusters, reached, picks)
+
+
+def _picks(
+    clusters: Sequence[Cluster], reached: Sequence[Reach], dealt: Sequence[tuple[int, int]]
+) -> ClusterPicks:
+    quotas = [0] * len(clusters)
+    numbers = []
+    for owner, _ in dealt:
+        quotas[owner] += 1
+        numbers.append(quotas[owner])
     return ClusterPicks(
         tuple(clusters),
-        np.array([f.rows[i] for f, i in zip(found, places, strict=True)], dtype=np.int64),
-        np.array([f.cosines[i] for f, i in zip(found, places, strict=True)], dtype=np.float32),
-        owners,
-        np.array([f.members[i] for f, i in zip(found, places, strict=True)], dtype=np.int64),
+        np.array([reached[owner].rows[at] for owner, at in dealt], dtype=np.int64),
+        np.array([reached[owner].cosines[at] for owner, at in dealt], dtype=np.float32),
+        np.array([owner for owner, _ in dealt], dtype=np.int64),
+        np.array([reached[owner].members[at] for owner, at in dealt], dtype=np.int64),
+        np.array(numbers, dtype=np.int64),
+        np.array(quotas, dtype=np.int64),
     )
 
 
@@ -158,11 +172,14 @@ def _deal(
     picks: list[tuple[int, int]] = []
     while len(picks) < want:
         within = got < _most(len(lines), len(picks) + 1)
-        for may, floored in ((within & above, True), (within & any_left, False), (any_left, False)):
-            owner = _next(weights, got, may=may)
-            if owner is not None:
-                break
-        else:
+        turns = (
+            (_next(weights, got, may=within & above), True),
+            (_next(weights, got, may=within & any_left), False),
+            (_next(weights, got, may=above), True),
+            (_next(weights, got, may=any_left), False),
+        )
+        owner, floored = next(((o, f) for o, f in turns if o is not None), (None, False))
+        if owner is None:
             return picks
         place = lines[owner].best(picked, floored=floored and got[owner] > 0)
         if lines[owner].starved:

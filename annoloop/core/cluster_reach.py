@@ -16,6 +16,8 @@ ENTRIES = 1 << 22
 """Neighbours held at once, over all vectors searched with."""
 SPARE = 2
 """Members of a cluster share neighbours: so many times what would do if they did not."""
+SURPLUS = 4
+"""What was found beyond a limit is kept up to so many times the limit: others' quotas flow on."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,9 +44,10 @@ def reach(
 ) -> tuple[list[Reach], int]:
     """The `limits` (c,) nearest rows that are not `closed` (n,) of each cluster, or all there are.
 
-    Starts with `depth` neighbours for each member (0: a guess) and doubles it until that is sure;
-    returns the depth that did, too. What is found does not depend on it. Holds a block of the pool
-    and ENTRIES neighbours beside its answer, never failures × pool.
+    More than the limit come back where they were found on the way. Starts with `depth` neighbours
+    for each member (0: a guess) and doubles it until that is sure; returns the depth that did, too.
+    Where a list has its limit, its beginning does not depend on the depth. Holds a block of the
+    pool and ENTRIES neighbours beside its answer, never failures × pool.
     """
     free = int(len(vectors) - closed.sum())
     limits = np.minimum(limits, free)
@@ -57,8 +60,7 @@ def reach(
         enough = all(len(f.rows) >= limit for f, limit in zip(found, limits, strict=True))
         if enough or depth == len(vectors):
             return [
-                Reach(f.rows[:limit], f.cosines[:limit], f.members[:limit], whole=limit == free)
-                for f, limit in zip(found, limits.tolist(), strict=True)
+                Reach(f.rows, f.cosines, f.members, whole=len(f.rows) == free) for f in found
             ], depth
         depth *= 2
 
@@ -105,7 +107,8 @@ class _Search:
                 if depth < len(vectors):
                     bounds[owner] = max(bounds[owner], cosines[row, -1])
             for owner, new in pieces.items():
-                found[owner] = _nearest_of([found[owner], *new], limit=int(limits[owner]))
+                limit = SURPLUS * int(limits[owner])
+                found[owner] = _nearest_of([found[owner], *new], limit=limit)
         # A row that no member reached is at most as near as the last that one of them did reach.
         return [_cut(f, f.cosines > bound) for f, bound in zip(found, bounds, strict=True)]
 

@@ -38,9 +38,7 @@ class Cluster:
     floor: float
 
 
-def find_clusters(
-    queries: Sequence[Query], *, threshold: float = THRESHOLD
-) -> tuple[Cluster, ...]:
+def find_clusters(queries: Sequence[Query], *, threshold: float = THRESHOLD) -> tuple[Cluster, ...]:
     """The clusters of failures, heaviest first; the order of `queries` does not matter.
 
     Inside one class and type, average link joins vectors while their mean cosine is at least

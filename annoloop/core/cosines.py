@@ -28,4 +28,6 @@ def coarse(vectors: NDArray[np.floating]) -> NDArray[np.float32]:
 def _unit(vectors: NDArray[np.floating]) -> NDArray[np.float64]:
     wide = np.ascontiguousarray(vectors, dtype=np.float64)
     lengths = np.sqrt((wide * wide).sum(axis=1, keepdims=True))
-    return np.divide(wide, lengths, out=np.zeros_like(wide), where=lengths > 0.0)
+    unit = np.zeros_like(wide)
+    np.divide(wide, lengths, out=unit, where=lengths > 0.0)
+    return unit

@@ -53,7 +53,7 @@ def cusum(
     """
     effect = design_effect(errors, boxes)
     usual = float(errors.sum() / boxes.sum())
-    guarded = guarded_rate(usual, float(boxes.sum()), effect=effect)
+    guarded = guarded_rate(usual, float(boxes.sum()), effect=effect, guard=GUARD)
     drifted = min(max(2.0 * guarded, guarded + 0.05), 0.99)
     sizes = np.array([size for _, size in looks], dtype=np.float64)
     later = np.full(max(planned - len(sizes), 0), sizes.mean())
@@ -74,7 +74,7 @@ def cusum(
     return Cusum(tuple(path), limit, alarm, usual, guarded, drifted)
 
 
-def guarded_rate(usual: float, boxes: float, *, effect: float, guard: float = GUARD) -> float:
+def guarded_rate(usual: float, boxes: float, *, effect: float, guard: float) -> float:
     """The upper bound of the in-control rate; half an error is the least that is believed."""
     rate = max(usual, 0.5 / boxes)
     return float(min(rate + guard * np.sqrt(effect * rate * (1.0 - rate) / boxes), 0.9))

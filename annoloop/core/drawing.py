@@ -111,11 +111,12 @@ class Drawing:
 
     def _fill(self, source: str, quota: int, *, admit: bool) -> _Turn:
         """Let a source pick until its quota is met, or nearly (see `_walk`), or it has no more."""
-        got, want = 0, quota if self.draft.plain else 2 * quota
+        got, want = 0, quota
         while True:
             closed = self.draft.closed(admit=admit)
+            known = replace(self.evidence, picked=self.draft.taken.copy())
             ranking = self.strategies[source](
-                self.candidates, self.evidence, want=want, taken=closed, rng=self.rng
+                self.candidates, known, want=want, taken=closed, rng=self.rng
             )
             self._check(source, ranking)
             more, done = self._walk(source, ranking, quota - got, admit=admit)
@@ -170,6 +171,12 @@ class Drawing:
             self.notes.append(f"{asked} images were asked, {count} are left")
         if len(picks) < min(asked, count):
             self.notes.append(f"groups stay whole: the batch has {len(picks)} of {asked} images")
+        weak = Counter(pick.source for pick in picks if pick.details.get("below_floor"))
+        for source, weaker in weak.items():
+            self.notes.append(
+                f"{weaker} of {source}'s picks look less like their failures than those look like "
+                "each other: the pool holds nothing nearer that is free"
+            )
         short = {s.source for s in self.shortfalls} | {s.refilled_by for s in self.shortfalls}
         for source, got in Counter(pick.source for pick in picks).items():
             if self.draft.grouped and got != self.quotas.get(source, got) and source not in short:

@@ -182,9 +182,10 @@ def _too_little(found: Findings) -> str | None:
     passes = max(found.passes, MIN_PASSES)
     needed = max(MIN_IMAGES, *(images_needed(passes, one.alpha) for one in found.errors.values()))
     if found.capable < needed:
+        passed = f" and {MIN_PASSES} earlier passes" if found.testable else ""
         return (
-            f"at least {needed} images with reference boxes are needed, {found.capable} were "
-            "answered"
+            f"at least {needed} images with reference boxes{passed} are needed, {found.capable} "
+            "were answered"
         )
     if found.boxes < MIN_BOXES:
         enough = ceil(MIN_BOXES / found.boxes * found.images)
@@ -210,7 +211,9 @@ def _convention(found: Findings) -> str | None:
     said = found.agreement
     pairs = [c for c in said.confusions if c.reference is not None and c.answer is not None]
     confused = sum(c.count for c in pairs)
-    about_class = found.errors["class"].failed or any("count of" in f.name for f in found.features)
+    mixed_up = not found.testable and (found.errors["class"].rate or 0.0) > found.tolerance
+    counts = any(f.name.startswith("count of") for f in found.features)
+    about_class = found.errors["class"].failed or counts or mixed_up
     if about_class and confused and pairs[0].count >= max(HALF * confused, 2):
         return (
             f"{pairs[0].count} of {confused} confusions are {pairs[0].reference} answered as "

@@ -25,7 +25,7 @@ from annoloop.core.control import (
     permutation_test,
 )
 from annoloop.core.cusum import Cusum, cusum
-from annoloop.core.disputes import disputes
+from annoloop.core.disputes import Dispute, disputes
 from annoloop.core.drift import FeatureChange, features, max_t
 from annoloop.core.golden_counts import Tally, tally
 from annoloop.core.golden_report import ErrorReport, GoldenReport, ImageErrors
@@ -76,21 +76,17 @@ def check(
     tested = whole.only(enough) if testable else whole
     resample = Resample.draw(len(tested.images), rng)
     errors = _errors(tested, terms=terms, testable=testable, resample=resample)
-    changes, sums = (
-        _advisory(tested, passes, classes=classes, terms=terms, rng=rng) if (testable) else ((), {})
-    )
+    changes: tuple[FeatureChange, ...] = ()
+    sums: Mapping[str, Cusum] = {}
+    if testable:
+        changes, sums = _advisory(tested, passes, classes=classes, terms=terms, rng=rng)
     people = _people(whole, passes.annotators, tolerance=terms.tolerance)
-    everybody = [*passes.baselines, *passes.since, passes.new]
-    disputed = disputes(
-        {sample: passes.reference[sample] for sample in whole.images}, everybody, rule=terms.rule
-    )
-    level = terms.plan.spend(terms.look)
     findings = advice.Findings(
         errors=errors,
-        features=tuple(one for one in changes if one.p_adjusted <= level and one.matters),
+        features=_alarming(changes, level=terms.plan.spend(terms.look)),
         cusum={kind: one for kind, one in sums.items() if one.alarm is not None},
         annotators=tuple(one for one in people if one.flagged),
-        disputes=disputed,
+        disputes=_disputes(passes, whole.images, classes=classes, rule=terms.rule),
         agreement=agreement(
             whole.newest, classes=classes, resample=Resample.draw(len(whole.images), rng)
         ),
@@ -122,9 +118,21 @@ def check(
         images=_worst_images(whole),
         cusum=sums,
         annotators=people,
-        disputes=disputed,
+        disputes=findings.disputes,
         notes=advice.notes(findings, compared=len(whole.images)),
     )
+
+
+def _disputes(
+    passes: GoldenPasses, images: Sequence[str], *, classes: Sequence[str], rule: MatchRule
+) -> tuple[Dispute, ...]:
+    reference = {sample: passes.reference[sample] for sample in images}
+    everybody = [*passes.baselines, *passes.since, passes.new]
+    return disputes(reference, everybody, classes=classes, rule=rule)
+
+
+def _alarming(changes: tuple[FeatureChange, ...], *, level: float) -> tuple[FeatureChange, ...]:
+    return tuple(one for one in changes if one.p_adjusted <= level and one.matters)
 
 
 def _errors(

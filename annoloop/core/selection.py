@@ -17,8 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from annoloop.core.candidates import Candidates, Evidence, Ranking, Strategy
+from annoloop.core.cluster_picks import rank_clusters
+from annoloop.core.clusters import find_clusters
 from annoloop.core.drawing import Drawing
 from annoloop.core.targeting import Query, rank_neighbours
+from annoloop.core.uncertainty import uncertainty
 from annoloop.errors import SettingsError, VectorError
 from annoloop.records import Selection
 
@@ -30,9 +33,11 @@ __all__ = [
     "Ranking",
     "Strategy",
     "coverage",
+    "neighbours",
     "random",
     "select",
     "targeted",
+    "uncertainty",
 ]
 
 TOLERANCE = 1e-6
@@ -82,6 +87,23 @@ def targeted(
     taken: NDArray[np.bool_],
     rng: np.random.Generator,  # noqa: ARG001
 ) -> Ranking:
+    """What looks like the clusters that failures form, by quota (see `cluster_picks`)."""
+    vectors = candidates.vectors
+    if vectors is None or not evidence.queries:
+        return _nothing(_untargetable(candidates, evidence) or "")
+    clusters = find_clusters(evidence.queries)
+    found = rank_clusters(clusters, vectors, want=want, taken=taken, names=candidates.ids)
+    return Ranking(found.positions, found.cosines, found.explain)
+
+
+def neighbours(
+    candidates: Candidates,
+    evidence: Evidence,
+    *,
+    want: int,
+    taken: NDArray[np.bool_],
+    rng: np.random.Generator,  # noqa: ARG001
+) -> Ranking:
     """The nearest neighbours of the failures, in fair rounds (see `targeting`)."""
     vectors = candidates.vectors
     if vectors is None or not evidence.queries:
@@ -104,7 +126,13 @@ def random(
     return Ranking(positions, np.zeros(len(positions)), lambda _: ("random pick", {}))
 
 
-BUILT_IN: Mapping[str, Strategy] = {"coverage": coverage, "targeted": targeted, "random": random}
+BUILT_IN: Mapping[str, Strategy] = {
+    "coverage": coverage,
+    "targeted": targeted,
+    "neighbours": neighbours,
+    "uncertainty": uncertainty,
+    "random": random,
+}
 
 
 def select(

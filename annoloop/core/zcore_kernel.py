@@ -2,42 +2,34 @@
 
 Rows sorted by one coordinate form a line. Every row within L1 distance r of a query lies on the
 line within gap r of it, so a bound on the K-th distance turns the search into one run over a short
-stretch of the line. The bound is guessed from every s-th row of the line and proven by counting the
-rows within it, so the answer is exact whatever the data.
+stretch of the line. The bound is guessed from a sparse line (every so-many-th row) and proven by
+counting the rows within it, so the answer is exact whatever the data. Where K is not small beside
+n, the stretch would be most of the line, and looking at all rows in their own order is faster.
 
 Importing this module compiles nothing: a kernel compiles on its first call and is cached on disk.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import Any, NamedTuple
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
-F = TypeVar("F", bound=Callable[..., Any])
+from annoloop.core.zcore_weights import compiled, cut_at, first_at, limit_of, smallest, weigh
 
-BLOCK = 16
-SAMPLED = 64
-"""How many of the K neighbours the sparse walk aims at: its stride is K // SAMPLED."""
-
-
-def compiled(function: F) -> F:
-    """Compile on first call, without the GIL, cached beside the source or in the user's cache."""
-    options = {"nogil": True, "error_model": "numpy"}
-    try:
-        return cast(F, numba.njit(cache=True, **options)(function))
-    except RuntimeError:  # nowhere to write a cache: each process compiles anew
-        return cast(F, numba.njit(**options)(function))
+DENSE = 8
+"""All rows are looked at where there are at most this many times K of them."""
+WALKED, SIFTED = 16, 256
+"""Rows looked at together when walking outward, for the nearest row and for the K nearest."""
 
 
 class Table(NamedTuple):
     """All vectors by column: their numbers (d, n), and in which of 256 bins each lies.
 
     Bin c of a dimension holds edges[c] <= x < edges[c + 1]; the outer edges are infinite. One byte
-    per number keeps a column of a million rows near the processor, and is enough to leave a row out.
+    per number keeps a column of a million rows near the processor, and can tell that a row is far.
+    `sparse` holds the numbers of every so-many-th row.
     """
 
     columns: NDArray[Any]
@@ -47,7 +39,7 @@ class Table(NamedTuple):
 
 
 class Line(NamedTuple):
-    """All rows in the order of one coordinate; equal values in the order of their rows."""
+    """All rows, and the sparse ones, by one coordinate; where it is the same, by row."""
 
     values: NDArray[Any]
     order: NDArray[np.uint32]
@@ -65,15 +57,22 @@ class Chunk(NamedTuple):
 
 
 class Rules(NamedTuple):
-    """`unit` is what a score of 1 is in fixed point; occupied rows are not rewarded."""
+    """`unit` is what a score of 1 is in fixed point; occupied rows are not rewarded.
+
+    With `conditional`, a row that is rewarded gives back what its occupied neighbours lose.
+    """
 
     neighbours: int
     unit: int
     occupied: NDArray[np.bool_]
+    conditional: bool
 
 
 class Scratch(NamedTuple):
-    """What one thread writes to: one entry per row, but for `least`, one per bin."""
+    """What one thread writes to: one entry per row, but for `least`, one per bin.
+
+    `rows` starts as 0, 1, 2, …
+    """
 
     scores: NDArray[np.int64]
     distances: NDArray[np.float64]
@@ -91,7 +90,7 @@ class Query(NamedTuple):
 
 
 class Other(NamedTuple):
-    """The dimension off the line: its numbers, their bins, each bin's least distance to b, sample."""
+    """The dimension off the line; `least` is each bin's distance from b at the least."""
 
     column: NDArray[Any]
     codes: NDArray[np.uint8]
@@ -101,7 +100,7 @@ class Other(NamedTuple):
 
 @compiled
 def encode(column: NDArray[Any], edges: NDArray[np.float64], codes: NDArray[np.uint8]) -> None:
-    """The bin of every number of a column, by a binary search without branches."""
+    """Write the bin of every number of a column, by a binary search without branches."""
     for i in range(len(column)):
         code = 0
         for half in (128, 64, 32, 16, 8, 4, 2, 1):
@@ -110,38 +109,105 @@ def encode(column: NDArray[Any], edges: NDArray[np.float64], codes: NDArray[np.u
 
 
 @compiled
-def score_draws(line: Line, table: Table, chunk: Chunk, rules: Rules, scratch: Scratch) -> None:
-    """Add rewards and penalties of a chunk of draws to `scratch.scores`, in fixed point."""
-    wanted = min(rules.neighbours, len(line.order) - 1)
+def score_dense(table: Table, chunk: Chunk, rules: Rules, scratch: Scratch) -> None:
+    """Add rewards and penalties of a chunk of draws to `scratch.scores`, looking at all rows."""
+    scores, distances, rows, _ = scratch
+    n = len(rows)
+    wanted = min(rules.neighbours, n - 1)
+    x = table.columns[chunk.dim]
+    for t in range(len(chunk.others)):
+        y = table.columns[chunk.others[t]]
+        _measure_rows(x, y, chunk.on[t], chunk.off[t], distances)
+        row = first_at(distances, smallest(distances))
+        if not rules.occupied[row]:
+            scores[row] += rules.unit
+        if wanted == 0:
+            continue
+        _measure_rows(x, y, np.float64(x[row]), np.float64(y[row]), distances)
+        distances[row] = np.inf
+        if smallest(distances) == 0:
+            _penalise_twin(row, first_at(distances, 0.0), rules, scores)
+            continue
+        distances[row] = 0
+        limit = limit_of(distances, rows, wanted + 1)
+        distances[row] = np.inf
+        factor = rules.unit / weigh(distances, limit)
+        for i in range(n):
+            scores[i] -= int(distances[i] * factor + 0.5)
+        if rules.conditional:
+            _give_back(row, distances, rows, factor, rules, scores)
+
+
+@compiled
+def score_sparse(line: Line, table: Table, chunk: Chunk, rules: Rules, scratch: Scratch) -> None:
+    """Add rewards and penalties of a chunk of draws to `scratch.scores`, walking the line."""
+    scores, distances, rows, least = scratch
+    wanted = rules.neighbours
     before = -1
     for t in range(len(chunk.others)):
         dim = chunk.others[t]
         column = table.columns[dim]
+        other = Other(column, table.codes[dim], least, table.sparse[dim])
         if dim != before:
+            # Reading the codes in order brings them near; the walk reads them in random order.
+            least[0] = other.codes.sum()
             before = dim
-            scratch.least[0] = table.codes[dim].sum()
-        other = Other(column, table.codes[dim], scratch.least, table.sparse[dim])
-        _measure(other, table.edges[dim], chunk.off[t])
+        _measure_bins(other, table.edges[dim], chunk.off[t])
         row = _nearest(line, other, chunk.on[t], chunk.off[t])
         if not rules.occupied[row]:
-            scratch.scores[row] += rules.unit
-        if wanted == 0:
-            continue
+            scores[row] += rules.unit
         a, b = np.float64(table.columns[chunk.dim, row]), np.float64(column[row])
         place, twin = _place(line, column, row, a, b)
         if twin >= 0:
-            scratch.scores[twin] -= rules.unit
+            _penalise_twin(row, twin, rules, scores)
             continue
-        _measure(other, table.edges[dim], b)
+        _measure_bins(other, table.edges[dim], b)
         found = _gather(line, other, Query(row, place, a, b), wanted, scratch)
-        if found > wanted:
-            _drop_farthest(scratch.distances[:found], scratch.rows[:found], wanted)
-        _share(scratch.distances[:found], scratch.rows[:found], rules.unit, scratch.scores)
+        limit = limit_of(distances[:found], rows[:found], wanted)
+        factor = rules.unit / weigh(distances[:found], limit)
+        for i in range(found):
+            scores[rows[i]] -= int(distances[i] * factor + 0.5)
+        if rules.conditional:
+            _give_back(row, distances[:found], rows[:found], factor, rules, scores)
 
 
 @compiled
-def _measure(other: Other, edges: NDArray[np.float64], b: float) -> None:
-    """Fill in how far the bins are from b."""
+def _penalise_twin(row: int, twin: int, rules: Rules, scores: NDArray[np.int64]) -> None:
+    """Take 1 from the first row at distance 0 of the rewarded row."""
+    scores[twin] -= rules.unit
+    if rules.conditional and rules.occupied[twin] and not rules.occupied[row]:
+        scores[row] -= rules.unit
+
+
+@compiled
+def _give_back(
+    row: int,
+    weights: NDArray[np.float64],
+    rows: NDArray[np.uint32],
+    factor: float,
+    rules: Rules,
+    scores: NDArray[np.int64],
+) -> None:
+    """Take from the rewarded row what its occupied neighbours have just lost."""
+    if rules.occupied[row]:
+        return
+    for i in range(len(rows)):
+        if rules.occupied[rows[i]]:
+            scores[row] -= int(weights[i] * factor + 0.5)
+
+
+@compiled
+def _measure_rows(
+    x: NDArray[Any], y: NDArray[Any], a: float, b: float, out: NDArray[np.float64]
+) -> None:
+    """Write the distance of every row from (a, b)."""
+    for i in range(len(x)):
+        out[i] = abs(x[i] - a) + abs(y[i] - b)
+
+
+@compiled
+def _measure_bins(other: Other, edges: NDArray[np.float64], b: float) -> None:
+    """Write how far from b the numbers of each bin are at the least."""
     for c in range(256):
         other.least[c] = max(edges[c] - b, b - edges[c + 1], 0.0)
 
@@ -175,25 +241,23 @@ def _nearest(line: Line, other: Other, a: float, b: float) -> int:
         if min(before, after) > best:
             break
         if before < after:
-            start, stop = max(left - BLOCK, -1) + 1, left + 1
+            start, stop = max(left - WALKED, -1) + 1, left + 1
             left = start - 1
         else:
-            start, stop = right, min(right + BLOCK, n)
+            start, stop = right, min(right + WALKED, n)
             right = stop
         for i in range(start, stop):
             j = int(order[i])
-            if abs(values[i] - a) + least[codes[j]] > best:
-                continue
-            distance = abs(values[i] - a) + abs(column[j] - b)
-            if distance < best or (distance == best and j < row):
-                best, row = distance, j
+            gap = abs(values[i] - a)
+            if gap + least[codes[j]] <= best:
+                distance = gap + abs(column[j] - b)
+                if distance < best or (distance == best and j < row):
+                    best, row = distance, j
     return row
 
 
 @compiled
-def _place(
-    line: Line, column: NDArray[Any], row: int, a: float, b: float
-) -> tuple[int, int]:
+def _place(line: Line, column: NDArray[Any], row: int, a: float, b: float) -> tuple[int, int]:
     """Where the row stands on the line, and the first other row at distance 0 (-1: none)."""
     values, order, _, _ = line
     place, twin = -1, -1
@@ -212,25 +276,16 @@ def _place(
 def _gather(line: Line, other: Other, q: Query, wanted: int, scratch: Scratch) -> int:
     """Collect all rows but the query's within a bound that holds at least `wanted`; how many."""
     values, order, _, _ = line
-    column, codes, least, _ = other
     distances, rows = scratch.distances, scratch.rows
-    n = len(values)
     aim = wanted
     while True:
-        bound = np.inf if 4 * aim > n else _bound(line, other, q, aim, distances)
-        low, high = _rank(values, q.a, -bound, False), _rank(values, q.a, bound, True)
-        near = 0
-        for start, stop in ((low, q.place), (q.place + 1, high)):
-            for i in range(start, stop):
-                gap = abs(values[i] - q.a)
-                distances[near] = gap
-                rows[near] = order[i]
-                near += gap + least[codes[order[i]]] <= bound
+        bound = _bound(line, other, q, aim, distances)
         found = 0
-        for i in range(near):
-            distance = distances[i] + abs(column[rows[i]] - q.b)
+        for k in range(_sift(line, other, q, bound, rows)):
+            i = rows[k]
+            distance = abs(values[i] - q.a) + abs(other.column[order[i]] - q.b)
             distances[found] = distance
-            rows[found] = rows[i]
+            rows[found] = order[i]
             found += distance <= bound
         if found >= wanted:
             return found
@@ -241,7 +296,7 @@ def _gather(line: Line, other: Other, q: Query, wanted: int, scratch: Scratch) -
 def _bound(line: Line, other: Other, q: Query, wanted: int, room: NDArray[np.float64]) -> float:
     """A distance that likely holds `wanted` rows and few more, judged from the sparse rows."""
     _, _, values, order = line
-    column, m = other.sparse, len(order)
+    m = len(order)
     share = wanted * m / len(line.order)
     # Three standard deviations above the expected rank: one bound in a thousand is too small.
     rank = int(share + 3 * np.sqrt(share)) + 2
@@ -253,8 +308,8 @@ def _bound(line: Line, other: Other, q: Query, wanted: int, room: NDArray[np.flo
     while True:
         distances = room[: high - low]
         for i in range(low, high):
-            distances[i - low] = abs(values[i] - q.a) + abs(column[order[i]] - q.b)
-        bound, _ = _cut(distances, rank)
+            distances[i - low] = abs(values[i] - q.a) + abs(other.sparse[order[i]] - q.b)
+        bound, _ = cut_at(distances, rank)
         first, last = _rank(values, q.a, -bound, False), _rank(values, q.a, bound, True)
         if low <= first and last <= high:
             return bound
@@ -262,67 +317,31 @@ def _bound(line: Line, other: Other, q: Query, wanted: int, room: NDArray[np.flo
 
 
 @compiled
-def _drop_farthest(distances: NDArray[np.float64], rows: NDArray[np.uint32], wanted: int) -> None:
-    """Set all but the `wanted` smallest distances to infinity; ties: the lowest rows stay."""
-    cut, exact = _cut(distances, wanted)
-    if not exact:
-        last = _last_tied_row(distances, rows, cut, wanted)
-        for i in range(len(rows)):
-            if distances[i] == cut and rows[i] > last:
-                distances[i] = np.inf
-    for i in range(len(distances)):
-        distances[i] = distances[i] if distances[i] <= cut else np.inf
+def _sift(line: Line, other: Other, q: Query, bound: float, places: NDArray[np.uint32]) -> int:
+    """Write the places on the line that the bins leave in reach of the bound; how many.
 
-
-@compiled
-def _cut(distances: NDArray[np.float64], wanted: int) -> tuple[float, bool]:
-    """(a value with exactly `wanted` of the distances up to it, True), searched from both ends.
-
-    (the wanted-th distance, False) where ties leave no such value. All distances are above 0.
+    Block by block outward: the farther a block, the fewer bins are in reach.
     """
-    low, high = 0.0, distances.max()
-    below, above = 0, len(distances)
-    halve = False
-    while True:
-        share = 0.5 if halve else (wanted + 0.5 - below) / (above + 1 - below)
-        middle = low + (high - low) * share
-        if not low < middle < high:
-            middle = (low + high) / 2
-            if not low < middle < high:
-                return high, False
-        count = 0
-        for i in range(len(distances)):
-            count += distances[i] <= middle
-        if count == wanted:
-            return middle, True
-        if count < wanted:
-            low, below = middle, count
-        else:
-            high, above = middle, count
-        halve = not halve
-
-
-@compiled
-def _last_tied_row(
-    distances: NDArray[np.float64], rows: NDArray[np.uint32], cut: float, wanted: int
-) -> int:
-    """The highest row that stays among those at distance `cut`, so that `wanted` rows stay."""
-    tied = np.sort(rows[distances == cut])
-    return int(tied[wanted - np.sum(distances < cut) - 1])
-
-
-@compiled
-def _share(
-    distances: NDArray[np.float64], rows: NDArray[np.uint32], unit: int, scores: NDArray[np.int64]
-) -> None:
-    """Take weights proportional to distance^-4 that sum to 1 from the rows."""
-    nearest = distances.min()
-    for i in range(len(distances)):
-        ratio = nearest / distances[i]  # a ratio cannot overflow where distance^-4 would
-        distances[i] = ratio * ratio * ratio * ratio
-    sums = np.zeros(8)  # eight sums, so that additions need not wait for each other
-    for i in range(len(distances)):
-        sums[i & 7] += distances[i]
-    factor = unit / sums.sum()
-    for i in range(len(distances)):
-        scores[rows[i]] -= int(distances[i] * factor + 0.5)
+    values, order, _, _ = line
+    _, codes, least, _ = other
+    low, high = _rank(values, q.a, -bound, False), _rank(values, q.a, bound, True)
+    own = int(codes[q.row])
+    near = 0
+    for side in range(2):
+        edge, first, last = q.place + side, 0, 255
+        while low < edge if side == 0 else edge < high:
+            if side == 0:
+                start, stop = max(edge - SIFTED, low), edge
+                gap, edge = q.a - values[stop - 1], start
+            else:
+                start, stop = edge, min(edge + SIFTED, high)
+                gap, edge = values[start] - q.a, stop
+            while first < own and gap + least[first] > bound:
+                first += 1
+            while last > own and gap + least[last] > bound:
+                last -= 1
+            base, width = np.uint8(first), np.uint8(last - first)
+            for i in range(start, stop):
+                places[near] = i
+                near += int(np.uint8(codes[order[i]] - base) <= width)
+    return near

@@ -14,7 +14,7 @@ from html import escape
 WIDTH = 440
 """Width of a chart in its own units: legible on a phone, not huge in half a desktop page."""
 
-PATTERNS = ("solid", "hatch", "dots", "cross", "empty")
+PATTERNS = ("plain", "hatch", "dots", "cross", "bars")
 """What lies over the five colours of the series, in the order they are given out."""
 
 _FIRST_SOURCES = ("coverage", "targeted")
@@ -79,7 +79,8 @@ def learning_curve(
     columns = ticks(max(max(images for _, images, _ in known), 1))
     area = _Area(height=_CURVE, top=rows[-1], right=columns[-1])
     spots = [(area.x(images), area.y(value)) for _, images, value in known]
-    parts = [*_rows(area, rows), *_columns(area, columns, "labelled images")]
+    parts = [*_rows(area, rows), _level(area, 0, kind="axis")]
+    parts += _columns(area, columns, "labelled images")
     if target is not None:
         parts += _target(area, target)
     path = " ".join(f"{x:.1f},{y:.1f}" for x, y in spots)
@@ -113,6 +114,7 @@ def batches_by_source(rows: Sequence[tuple[str, Mapping[str, int]]]) -> Chart | 
             if count:
                 box = f'x="{x:.1f}" y="{high:.1f}" width="{width:.1f}" height="{low - high:.1f}"'
                 parts += _filled(box, place, f"{name}, {source}: {count:,}", chart="sources")
+    parts.append(_level(area, 0, kind="axis"))
     for i in _roomy(area, totals):
         x, y = slots[i][0] + slots[i][1] / 2, area.y(sum(filled[i][1].values())) - 6
         parts.append(_text(x, y, totals[i], anchor="middle"))
@@ -227,16 +229,20 @@ def _fraction(value: float) -> str:
 
 
 def _rows(area: _Area, marks: Sequence[float]) -> list[str]:
-    """Horizontal grid lines with their numbers; the lowest is the axis."""
+    """Horizontal grid lines above the axis, and the numbers of all marks."""
     parts = []
     for mark in marks:
-        y, end = area.y(mark), area.left + area.width
-        kind = "axis" if mark == 0 else "grid"
-        parts.append(
-            f'<line class="{kind}" x1="{area.left:g}" x2="{end:g}" y1="{y:.1f}" y2="{y:.1f}"/>'
-        )
-        parts.append(_text(area.left - 8, y + 4, _number(mark), anchor="end"))
+        if mark:
+            parts.append(_level(area, mark, kind="grid"))
+        parts.append(_text(area.left - 8, area.y(mark) + 4, _number(mark), anchor="end"))
     return parts
+
+
+def _level(area: _Area, value: float, *, kind: str) -> str:
+    """A line across the whole plot; the axis is the level 0."""
+    y, end = area.y(value), area.left + area.width
+    ends = f'x1="{area.left:g}" x2="{end:.1f}" y1="{y:.1f}" y2="{y:.1f}"'
+    return f'<line class="{kind}" {ends}/>'
 
 
 def _columns(area: _Area, marks: Sequence[float], what: str) -> list[str]:
@@ -252,11 +258,10 @@ def _columns(area: _Area, marks: Sequence[float], what: str) -> list[str]:
 
 
 def _target(area: _Area, target: float) -> list[str]:
-    y, end = area.y(target), area.left + area.width
-    line = f'x1="{area.left:g}" x2="{end:g}" y1="{y:.1f}" y2="{y:.1f}"'
+    label = f"target {_fraction(target)}"
     return [
-        f'<line class="target" {line}/>',
-        _text(area.left + 4, y - 6, f"target {_fraction(target)}", kind="label"),
+        _level(area, target, kind="target"),
+        _text(area.left + 4, area.y(target) - 6, label, kind="label"),
     ]
 
 
@@ -291,9 +296,7 @@ def _panel(area: _Area, kind: str, counts: Sequence[tuple[str, int]]) -> list[st
         box = f'x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{low - y:.1f}"'
         tip = f"<title>{escape(name)}, {escape(kind)}: {number:,}</title>"
         parts.append(f'<rect class="{shade}" {box}>{tip}</rect>')
-    parts.append(
-        f'<line class="axis" x1="{area.left:g}" x2="{end:.1f}" y1="{low:g}" y2="{low:g}"/>'
-    )
+    parts.append(_level(area, 0, kind="axis"))
     return [*parts, *_names(area, [name for name, _ in counts], slots, at=low + 16)]
 
 
@@ -326,7 +329,7 @@ def _filled(box: str, place: int, what: str, *, chart: str) -> list[str]:
     pattern = PATTERNS[(place + place // len(PATTERNS)) % len(PATTERNS)]
     tip = f"<title>{escape(what)}</title>"
     parts = [f'<rect class="series s{place % len(PATTERNS)}" {box}>{tip}</rect>']
-    if pattern not in ("solid", "empty"):
+    if pattern != "plain":
         parts.append(f'<rect class="over" {box} fill="url(#{chart}-{pattern})"/>')
     return parts
 
@@ -337,6 +340,7 @@ def _patterns(chart: str) -> str:
         "hatch": '<path d="M-2,2 l4,-4 M0,8 l8,-8 M6,10 l4,-4"/>',
         "dots": '<circle cx="2" cy="2" r="1.4"/><circle cx="6" cy="6" r="1.4"/>',
         "cross": '<path d="M0,0 l8,8 M8,0 l-8,8"/>',
+        "bars": '<path d="M4,0 v8"/>',
     }
     tags = (
         f'<pattern id="{chart}-{name}" class="pattern" width="8" height="8" '

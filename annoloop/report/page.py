@@ -78,10 +78,10 @@ class FailureCard:
 
 @dataclass(frozen=True, slots=True)
 class ReportData:
-    """What the page shows, iterations and batches oldest first.
+    """What the page shows: iterations and batches oldest first, failures worst first.
 
     `metric` names the number that `target` and each row's `metric` are values of. Backticks in
-    `headline`, `next_step` and `notes` mark commands.
+    sentences mark commands and names.
     """
 
     project: str
@@ -146,20 +146,26 @@ def render_page(data: ReportData) -> str:
         lstrip_blocks=True,
     )
     environment.filters |= {
-        "commands": _commands,
+        "code": _code,
         "fraction": _fraction,
         "number": "{:,}".format,
         "tone": lambda verdict: _TONES.get(verdict, "plain"),
         "files": lambda path: path.rpartition("/")[2],
     }
     album = _Album(PICTURE_BYTES)
-    failures = sorted(data.failures, key=lambda one: -one.price)[:THUMBNAILS]
+    failures = data.failures[:THUMBNAILS]
     return environment.get_template("page.html").render(
         data=data,
         failures=[album.show(one, _failure_boxes(one)) for one in failures],
+        failures_in_all=max(len(data.failures), _newest_failures(data)),
         batches=[_batch(album, batch) for batch in reversed(data.batches)],
         **_charts(data),
     )
+
+
+def _newest_failures(data: ReportData) -> int:
+    evaluated = [row for row in data.iterations if row.metric is not None]
+    return sum(evaluated[-1].failures.values()) if evaluated else 0
 
 
 def _failure_boxes(card: FailureCard) -> list[tuple[Box, str]]:
@@ -179,6 +185,7 @@ def _batch(album: _Album, batch: BatchCards) -> _Batch:
 def _charts(data: ReportData) -> dict[str, Any]:
     rows, pool = data.iterations, data.pool
     return {
+        "patterns": charts.PATTERNS,
         "progress": charts.progress_bar(
             [
                 ("annotated", pool.annotated),
@@ -210,8 +217,8 @@ def _fraction(value: float | None) -> str:
     return "–" if value is None else f"{value:.3f}"
 
 
-def _commands(text: str) -> Any:
-    """Escaped text in which `such words` are code."""
+def _code(text: str) -> Any:
+    """Escaped text in which `such words` are set as code."""
     from markupsafe import Markup, escape
 
     parts = re.split(r"`([^`]+)`", text)

@@ -9,11 +9,16 @@ from numpy.typing import NDArray
 
 from annoloop.core import failures as core_failures
 from annoloop.core import selection
-from annoloop.records import Sample
+from annoloop.records import Sample, Split, Status
 from annoloop.steps.context import Context
 from annoloop.steps.embed import embed
 from annoloop.store import iterations, samples
 from annoloop.store.iterations import Iteration
+
+COVERED = (Status.ANNOTATED, Status.SELECTED)
+"""What a source need not cover again."""
+BLIND_TO_LABELS = {"coverage", "targeted", "neighbours", "uncertainty", "random"}
+"""Sources that never look at labelled vectors; at a million samples these are not read in vain."""
 
 
 def candidates_of(
@@ -23,6 +28,7 @@ def candidates_of(
     *,
     name: str,
     twins: Sequence[tuple[str, str]],
+    uncertainty: Mapping[str, float] | None = None,
 ) -> selection.Candidates:
     place = {s.id: i for i, s in enumerate(pool)}
     pairs = [(place[a], place[b]) for a, b in twins if a in place and b in place]
@@ -32,6 +38,7 @@ def candidates_of(
         coverage=np.array([scores[s.id] for s in pool]),
         groups=_units(pool),
         near_duplicates=np.array(pairs, dtype=np.int64).reshape(-1, 2),
+        uncertainty=None if uncertainty is None else np.array([uncertainty[s.id] for s in pool]),
     )
 
 
@@ -41,6 +48,17 @@ def _units(pool: Sequence[Sample]) -> NDArray[np.int64]:
         [numbers.setdefault(s.group or f"sample {s.id}", len(numbers)) for s in pool],
         dtype=np.int64,
     )
+
+
+def labelled_vectors(
+    context: Context, name: str, *, mix: Mapping[str, float]
+) -> NDArray[np.float32] | None:
+    """Vectors (m, d) of the pool samples that are labelled or selected, if a source reads them."""
+    if mix.keys() <= BLIND_TO_LABELS:
+        return None
+    with context.store.read() as connection:
+        known = samples.load(connection, split=Split.POOL, statuses=COVERED)
+    return context.vectors.load_vectors(name, [s.sha256 for s in known]) if known else None
 
 
 def failure_queries(context: Context, before: Iteration, name: str) -> list[selection.Query]:

@@ -13,6 +13,7 @@ from annoloop.errors import AnnoloopError
 from annoloop.results import Check, DoctorResult
 from annoloop.steps.context import Context
 from annoloop.steps.manifest import check_manifest
+from annoloop.steps.signal import signal_notes
 from annoloop.store import samples
 
 REQUIRED = (
@@ -85,6 +86,8 @@ def _project(context: Context) -> list[Check]:
             checks.append(Check("split manifest", True, check_manifest(context)[:12]))
         except AnnoloopError as error:
             checks.append(Check("split manifest", False, error.problem, error.fix))
+    vectors = context.embedder().name
+    checks += [Check("vectors", True, note) for note in signal_notes(context, vectors)]
     return checks
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from annoloop.records import Split
 from annoloop.results import EmbedResult
 from annoloop.steps.context import Context
+from annoloop.steps.signal import signal_notes
 from annoloop.store import db, samples
 
 
@@ -39,6 +40,7 @@ def embed(context: Context) -> EmbedResult:
         embedded=len(keys),
         already=len({s.sha256 for s in everything}) - len(keys),
         seconds=round(context.stopwatch() - started, 3),
+        notes=signal_notes(context, embedder.name),
     )
 
 

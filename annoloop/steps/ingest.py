@@ -137,12 +137,11 @@ def _probe(context: Context, paths: Sequence[str]) -> tuple[list[Sample], list[P
     bad: list[Problem] = []
 
     def facts(path: str) -> Sample | Problem:
-        uri = str(root / path)
         try:
-            one = images.probe(uri)
+            one = images.probe(str(root / path))
         except InputError as error:
             return Problem(path, "", error.problem, error.fix)
-        return Sample(make_id(path), path, uri, one.width, one.height, one.sha256, bytes=one.bytes)
+        return Sample(make_id(path), path, path, one.width, one.height, one.sha256, bytes=one.bytes)
 
     with ThreadPoolExecutor() as pool:
         for start in range(0, len(paths), CHUNK):

@@ -14,12 +14,15 @@ from annoloop.errors import BatchOpenError, BusyError, GoldenError, NotReadyErro
 from annoloop.records import Batch, BatchKind, Pick, Selection, Split, Status
 from annoloop.results import SelectResult
 from annoloop.steps.blind import blind_golden, shuffled
-from annoloop.steps.candidates import candidates_of, failure_queries
+from annoloop.steps.candidates import candidates_of, failure_queries, labelled_vectors
 from annoloop.steps.context import Context, refuse_locked
+from annoloop.steps.contrast import contrast
 from annoloop.steps.decide import ensure_decided
 from annoloop.steps.score import OPEN, ensure_scored
+from annoloop.steps.signal import signal_notes
 from annoloop.steps.split import ensure_split
 from annoloop.steps.summary import view
+from annoloop.steps.uncertainty import pool_uncertainty
 from annoloop.store import batches, db, iterations, samples
 from annoloop.store.iterations import Iteration
 
@@ -57,6 +60,7 @@ class Plan:
     mix: Mapping[str, float]
     paths: Mapping[str, str]
     notes: tuple[str, ...]
+    summary: Mapping[str, float]
 
 
 def _ready(context: Context) -> Iteration | None:
@@ -102,10 +106,12 @@ def _plan(context: Context, wish: Wish, before: Iteration | None) -> Plan:
     if before is None:
         mix = {"coverage": 1.0} if wish.mix is None else mix
     name = str(about["embedder"])
-    candidates = candidates_of(context, pool, scores, name=name, twins=twins)
+    unsure = pool_uncertainty(context, pool) if before and mix.get("uncertainty") else None
+    candidates = candidates_of(context, pool, scores, name=name, twins=twins, uncertainty=unsure)
     evidence = selection.Evidence(
         queries=tuple(failure_queries(context, before, name)) if before is not None else (),
         pending=tuple(s.id for s in pool if s.status is Status.PENDING),
+        labelled=labelled_vectors(context, name, mix=mix),
     )
     seed = settings.seed if wish.seed is None else wish.seed
     chosen = selection.select(
@@ -125,7 +131,9 @@ def _plan(context: Context, wish: Wish, before: Iteration | None) -> Plan:
     paths = {s.id: s.path for s in pool}
     if taken & {p.sample_id for p in chosen.picks}:
         raise BusyError("picked samples were taken meanwhile", fix="Run `annoloop select` again.")
-    return Plan(chosen, seed, mix, paths, (age, *chosen.notes))
+    signal = signal_notes(context, name) if evidence.queries else ()
+    differs = contrast(context, candidates, chosen, name=name)
+    return Plan(chosen, seed, mix, paths, (age, *chosen.notes, *signal), differs)
 
 
 def _default_size(context: Context, remaining: int, before: Iteration | None) -> int:
@@ -151,6 +159,7 @@ def _result(plan: Plan, name: str, wish: Wish, *, blind: int) -> SelectResult:
         seed=plan.seed,
         picks=tuple(view(p, plan.paths) for p in plan.selection.picks),
         notes=plan.notes,
+        summary=plan.summary,
     )
 
 
@@ -168,6 +177,7 @@ def _take(
         "quotas": dict(result.quotas),
         "shortfalls": [asdict(s) for s in result.shortfalls],
         "notes": list(result.notes),
+        "summary": dict(result.summary),
         "mix": dict(plan.mix),
         "by_source": dict(result.by_source),
         "blind_golden": len(blind),

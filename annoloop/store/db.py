@@ -21,14 +21,16 @@ BUSY_SECONDS = 30
 class Store:
     """The state of one project. Every write is one transaction; a killed one leaves nothing."""
 
-    def __init__(self, url: str, folder: Path) -> None:
+    def __init__(self, url: str, folder: Path, *, images: Path | None = None) -> None:
         if not url.startswith("sqlite:///"):
             raise NotBuiltError(
                 f"store.url {url.split('@')[-1]!r}: only SQLite is built so far",
                 fix='Use `url = "sqlite:///annoloop.db"`; PostgreSQL has its own issue.',
             )
         self.file = folder / url.removeprefix("sqlite:///")
-        self.engine = _engine(self.file)
+        # URIs of samples are relative to the image folder, so that a project can be moved.
+        root = folder / "images" if images is None else images
+        self.engine = _engine(self.file).execution_options(annoloop_images=str(root))
 
     def migrate(self, at: str) -> None:
         """Bring the database to this version, each migration in its own transaction."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import (
@@ -100,7 +101,9 @@ def load(
 ) -> list[Sample]:
     """Samples sorted by id; every filter narrows."""
     query = _filtered(select(samples), split=split, statuses=statuses, ids=ids)
-    return [_sample(row) for row in connection.execute(query.order_by(samples.c.id))]
+    root = connection.get_execution_options()["annoloop_images"]
+    rows = connection.execute(query.order_by(samples.c.id))
+    return [_sample(row, root) for row in rows]
 
 
 def _filtered(
@@ -119,11 +122,11 @@ def _filtered(
     return query
 
 
-def _sample(row: Row[Any]) -> Sample:
+def _sample(row: Row[Any], root: str) -> Sample:
     return Sample(
         id=row.id,
         path=row.path,
-        uri=row.uri,
+        uri=row.uri if "://" in row.uri else str(Path(root, row.uri)),
         width=row.width,
         height=row.height,
         sha256=row.sha256,

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+FEW = 8
+"""Up to one row in so many is picked from where it lies; for more all rows are read."""
+
+
 class VectorStore:
     """Lance data sets in one folder, each keyed by content hash or sample id."""
 
@@ -68,18 +72,21 @@ class VectorStore:
         data = self._open("vectors", name)
         if data is None:
             raise VectorError(f"there are no {name!r} vectors yet", fix="Run `annoloop embed`.")
-        table = data.to_table()
-        where = {key: row for row, key in enumerate(table["key"].to_pylist())}
+        stored = data.to_table(columns=["key"])["key"].to_pylist()
+        where = {key: row for row, key in enumerate(stored)}
         missing = [key for key in keys if key not in where]
         if missing:
             raise VectorError(
                 f"{len(missing)} of {len(keys)} images have no {name!r} vector",
                 fix="Run `annoloop embed`: it goes on where it stopped.",
             )
+        wanted = [where[key] for key in keys]
+        few = len(wanted) * FEW <= len(stored)  # picking rows is dear, reading all of them too
+        table = data.take(wanted, columns=["vector"]) if few else data.to_table(columns=["vector"])
         column = table["vector"].combine_chunks()
-        stored = np.asarray(column.flatten(), dtype=np.float32).reshape(len(table), -1)
-        rows: NDArray[np.float32] = stored[[where[key] for key in keys]]
-        return rows
+        rows: NDArray[np.float32] = np.asarray(column.flatten(), dtype=np.float32)
+        rows = rows.reshape(len(table), -1)
+        return rows if few else rows[wanted]
 
     # --- fingerprints, by content hash --------------------------------------------------------
 

@@ -28,7 +28,7 @@ def test_the_path_is_the_sum_of_likelihood_ratios():
 
 
 def test_a_baseline_without_errors_is_not_believed():
-    assert guarded_rate(0.0, 300.0, effect=1.0) > 0.5 / 300.0
+    assert guarded_rate(0.0, 300.0, effect=1.0, guard=1.645) > 0.5 / 300.0
     found = cusum(
         np.zeros(60), np.full(60, 5.0), [(1.0, 300.0)], planned=5, alpha=0.05,
         rng=np.random.default_rng(0),
@@ -45,10 +45,7 @@ def histories(rates, *, guard, repetitions=60, seed=0):
     first = np.full(repetitions, np.inf)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "DRAWS", 1_000)
-        real = guarded_rate
-        patch.setattr(
-            module, "guarded_rate", lambda p, n, *, effect: real(p, n, effect=effect, guard=guard)
-        )
+        patch.setattr(module, "GUARD", guard)
         for r in range(repetitions):
             sequence = [(float(one[r].sum()), float(boxes[r].sum())) for one in looks]
             found = cusum(

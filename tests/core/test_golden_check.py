@@ -199,14 +199,15 @@ def test_disputes_of_written_out_passes():
     here, there = (0.0, 0.0, 50.0, 50.0), (200.0, 0.0, 50.0, 50.0)
     reference = {"a": [Label(0, here), Label(1, there)], "b": []}
     agree = {"a": [Label(2, here)], "b": [Label(1, (2.0, 0.0, 50.0, 50.0))]}
-    found = disputes(reference, [agree, agree, reference], rule=DEFAULT_RULE)
+    names = {"classes": ["cup", "mug", "jug"], "rule": DEFAULT_RULE}
+    found = disputes(reference, [agree, agree, reference], **names)
     assert [(d.image, d.kind, d.reference, d.answer, d.against, d.passes) for d in found] == [
-        ("a", "class", 0, 2, 2, 3),
-        ("a", "extra", 1, None, 2, 3),
-        ("b", "lacking", None, 1, 2, 3),
+        ("a", "class", "cup", "jug", 2, 3),
+        ("a", "extra", "mug", None, 2, 3),
+        ("b", "lacking", None, "mug", 2, 3),
     ]
-    assert disputes(reference, [agree, reference], rule=DEFAULT_RULE) == ()
-    assert disputes(reference, [agree], rule=DEFAULT_RULE) == ()
+    assert disputes(reference, [agree, reference], **names) == ()
+    assert disputes(reference, [agree], **names) == ()
 
 
 def test_the_same_seed_gives_the_same_report(world):

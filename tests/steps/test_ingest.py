@@ -156,3 +156,14 @@ def test_classes_can_be_named_without_labels(data: Path) -> None:
     source = Source(str(data / "images"), classes=("disc", "square"))
     _, made = Project.init(data / "p", source)
     assert made.ingest.classes == ("disc", "square")
+
+
+def test_a_project_can_be_moved_with_its_images(data: Path, tmp_path: Path) -> None:
+    start(data)
+    moved = tmp_path / "elsewhere"
+    shutil.move(data, moved)
+    project = Project(moved / "p", overrides={"images": {"root": "../images"}})
+    project.run(iterations=1, annotator="oracle")
+    assert project.status().iterations[0].metric is not None
+    images = next(c for c in project.doctor().checks if c.name == "images")
+    assert images.found == "20 files, all there"

@@ -106,8 +106,9 @@ def test_targeted_picks_name_the_failure_they_stand_for(evaluated: Project) -> N
     chosen = evaluated.select(size=8, dry_run=True)
     by_source = Counter(p.source for p in chosen.picks)
     assert by_source["targeted"] > 0
-    brought_in = [p for p in chosen.picks if "neighbour" in p.reason]
+    brought_in = [p for p in chosen.picks if p.reason.startswith("targeted: ")]
     assert brought_in
+    assert all(" (cluster of " in p.reason for p in brought_in)
     assert all(", cosine " in p.reason for p in brought_in)
     shown = evaluated.select(size=8, dry_run=True)
     assert shown == chosen

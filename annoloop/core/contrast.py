@@ -1,0 +1,61 @@
+"""How a batch differs from the pool that it was picked from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from annoloop.core.neighbours import nearest
+from annoloop.core.uncertainty import MIN_SCORE
+from annoloop.records import Detection, Pick
+
+LOOKED_AT = 2_000
+"""Pool images from which the pool's distances are estimated; of more, a random choice."""
+
+
+def distances(
+    pool: NDArray[np.floating],
+    picked: NDArray[np.bool_],
+    labelled: NDArray[np.floating],
+    *,
+    rng: np.random.Generator,
+) -> dict[str, float]:
+    """Mean cosine distance to the nearest labelled image: pool (n, d), labelled (m, d).
+
+    Of the pool before the batch is labelled and after, and of the batch itself before. Without a
+    labelled image there is only the distance after. Empty without picks.
+    """
+    if not picked.any():
+        return {}
+    some = np.arange(len(pool))
+    if len(some) > LOOKED_AT:
+        some = np.sort(rng.choice(len(some), LOOKED_AT, replace=False))
+    to_batch = nearest(pool[some], pool[picked], k=1)[0][:, 0]
+    if not len(labelled):
+        return {"pool_distance_after": _distance(to_batch)}
+    to_labelled = nearest(pool[some], labelled, k=1)[0][:, 0]
+    return {
+        "pool_distance_before": _distance(to_labelled),
+        "pool_distance_after": _distance(np.maximum(to_labelled, to_batch)),
+        "batch_distance_before": _distance(nearest(pool[picked], labelled, k=1)[0][:, 0]),
+    }
+
+
+def _distance(cosines: NDArray[np.float32]) -> float:
+    return round(1.0 - float(cosines.mean(dtype=np.float64)), 6)
+
+
+def clusters_touched(picks: Sequence[Pick]) -> dict[str, float]:
+    """How many clusters of failures the targeted picks stand for, and of how many."""
+    told = [pick.details for pick in picks if "cluster" in pick.details]
+    if not told:
+        return {}
+    touched = {(details["cluster"], details["clusters"]) for details in told}
+    return {"clusters": told[0]["clusters"], "clusters_touched": len(touched)}
+
+
+def expected_boxes(found: Iterable[Sequence[Detection]]) -> float:
+    """Sum of the scores of all boxes with a score of 0.05 or more: as many as the model believes."""
+    return sum(d.score for detections in found for d in detections if d.score >= MIN_SCORE)

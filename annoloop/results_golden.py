@@ -1,0 +1,52 @@
+"""What `golden check` on files and `golden power` answer; the fields are the keys of `--json`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class GoldenFilesResult:
+    """`errors` by type: missed, spurious, class, location, each with count, rate, interval,
+    p_value, alpha. docs/golden.md explains every key."""
+
+    verdict: str
+    reason: str
+    action: str
+    advice: str
+    look: int
+    looks: int | None
+    images_compared: int
+    tested: int
+    boxes: int
+    passes: int
+    errors: Mapping[str, Mapping[str, Any]]
+    features: tuple[Mapping[str, Any], ...]
+    agreement: Mapping[str, Any]
+    changed: tuple[str, ...]
+    images: tuple[Mapping[str, Any], ...]
+    cusum: Mapping[str, Mapping[str, Any]]
+    annotators: tuple[Mapping[str, Any], ...]
+    disputes: tuple[Mapping[str, Any], ...]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class GoldenPowerResult:
+    """`power` of one look and `false_alarm` over all looks, each with its standard error."""
+
+    images: int
+    boxes: float
+    passes: int
+    usual: float
+    to: float
+    looks: int
+    power: float
+    power_se: float
+    false_alarm: float
+    false_alarm_se: float
+    level: float
+    at_least: int
+    repetitions: int
