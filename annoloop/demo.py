@@ -44,7 +44,7 @@ def run_demo(
     )
     # The oracle costs nothing, so the demo can afford golden checks that have something to say.
     with (project.folder / "annoloop.toml").open("a", encoding="utf-8") as settings:
-        settings.write("\n[golden]\nshare = 0.5\n")
+        settings.write("\n[golden]\nshare = 0.8\nrotation = 0.0\n")
     project = Project(folder, say=say, progress=progress)
     say(f"{made.ingest.images_added} images, {made.ingest.boxes} boxes; splitting and embedding")
     project.run(iterations=iterations, annotator="oracle")

@@ -140,6 +140,7 @@ def _select(r: results.SelectResult) -> list[str]:
         f"{r.blind_golden} blind golden on top",
         *(f"note: {note}" for note in r.notes),
         *(f"short: {_value(s)}" for s in r.shortfalls),
+        *([f"differs: {_value(r.summary)}"] if r.summary else []),
         "",
         *_picks(r.picks),
     ]

@@ -67,6 +67,8 @@ class SelectSettings(Section):
     first_share: float = Field(0.25, gt=0, le=1)
     share: float = Field(0.2, gt=0, le=1)
     minimum: int = Field(10, ge=1)
+    cluster_cosine: float = Field(0.5, ge=0, lt=1)
+    """Mean cosine from which failures of one class and type are one cluster of `targeted`."""
     seed: int = 0
 
 

@@ -26,7 +26,7 @@ from annoloop.core.control import ERROR_SHARES, LookPlan, p_values, permutation_
 from annoloop.core.cusum import cusum
 from annoloop.core.drift import features, max_t
 from annoloop.core.golden_check import GoldenPasses, Terms, check
-from annoloop.core.golden_counts import tally
+from annoloop.core.golden_counts import count_errors, tally
 from annoloop.core.intervals import Resample
 from annoloop.core.matching import iou_matrix
 from annoloop.core.power import Scenario, draw_boxes, draw_errors, power
@@ -375,6 +375,7 @@ def experiment_8():
     return said, good, table(["images", "true recall and F1", "recall", "F1"], rows)
 
 
+CALM_SEEDS = 100
 DRIFTS = {
     "drop: 10 points more missed": {"miss": 0.13},
     "shift: 4 % of the side to the right": {"shift": 0.04},
@@ -385,39 +386,41 @@ DRIFTS = {
 
 
 def experiment_9():
-    """Real labels: 20 rounds, drift from round 6, 20 seeds; annotators are simulated on them."""
+    """Real labels: 20 rounds, drift from round 6; annotators are simulated on them."""
     sets, rows, good = _real_sets(), [], True
     if not sets:
         return "needs ../shared/data", None, ["`../shared/data` is not there: not run."]
     for name, (reference, classes, size) in sets.items():
         first = {drift: [] for drift in DRIFTS}
-        for seed in range(20):
+        for seed in range(CALM_SEEDS):
             rng = np.random.default_rng([SEED, 9, seed])
             chosen = sorted(rng.choice(sorted(reference), size=size, replace=False).tolist())
             golden = {sample: reference[sample] for sample in chosen}
             earlier = [annotate(golden, Habits(), classes=classes, rng=rng) for _ in range(3)]
-            known = (golden, earlier, classes)
+            known = (golden, [match_pass(golden, one) for one in earlier], classes)
             calm = _first_fail(known, Habits(), range(1, 6), rng)
             for drift, change in DRIFTS.items():
-                later = _first_fail(known, Habits(**change), range(6, LOOKS + 1), rng)
-                first[drift].append(min(calm, later))
+                if change == {} or seed < 20:
+                    later = _first_fail(known, Habits(**change), range(6, LOOKS + 1), rng)
+                    first[drift].append(min(calm, later))
         boxes = sum(len(reference[s]) for s in reference) / len(reference)
         for drift, rounds in first.items():
+            runs = len(rounds)
             early = sum(r <= 5 for r in rounds)
             quick = sum(r <= 7 for r in rounds)
             ever = sum(r <= LOOKS for r in rounds)
             found = sorted(r - 5 for r in rounds if 6 <= r <= LOOKS)
-            median = found[len(found) // 2] if found else "–"
+            median = found[len(found) // 2] if found and DRIFTS[drift] else "–"
             # At most 5/20 of 5 % of histories may fail by round 5: one of 20 is within chance.
-            good &= early <= 1
-            good &= quick == 20 if drift.startswith("drop") else True
-            good &= ever <= 3 if drift == "nothing" else True
-            rows.append([name, size, f"{boxes:.1f}", drift, early, quick, median, ever])
-    header = ["labels", "images", "boxes/image", "drift from round 6", "fail in rounds 1–5",
+            good &= at_most(early, runs, 0.0125)
+            good &= quick == runs if drift.startswith("drop") else True
+            good &= at_most(ever, runs, 0.05) if drift == "nothing" else True
+            rows.append([name, size, f"{boxes:.1f}", drift, runs, early, quick, median, ever])
+    header = ["labels", "images", "boxes/image", "drift from round 6", "seeds", "fail in rounds 1–5",
               "fail by round 7", "median rounds to fail", "fail in 20 rounds"]  # fmt: skip
     said = (
-        "of 20 seeds: a 10-point drop fails within 2 rounds; at most one fails in rounds 1–5 (the "
-        "guarantee is 1.25 % of histories)"
+        "a 10-point drop fails within 2 rounds in all 20 seeds; without drift at most 1.25 % fail "
+        "in rounds 1–5 and 5 % in 20 rounds (+ 2 s.e.)"
     )
     return said, good, table(header, rows)
 
@@ -428,7 +431,7 @@ def _first_fail(known, habits, rounds, rng):
     plan = LookPlan(LOOKS)
     for look in rounds:
         new = annotate(golden, habits, classes=classes, rng=rng)
-        counted = tally(golden, earlier, new, rule=DEFAULT_RULE)
+        counted = count_errors(golden, [*earlier, match_pass(golden, new)])
         for kind, counts in counted.errors.items():
             tested = counted.displacement if kind == "location" else counts
             if permutation_test(tested).p_value <= plan.level(look, kind):

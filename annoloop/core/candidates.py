@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from annoloop.core.clusters import THRESHOLD
 from annoloop.core.targeting import Query
 from annoloop.errors import InputError, VectorError
 
@@ -97,12 +98,14 @@ class Evidence:
 
     `labelled` (m, d) are the vectors of samples that are labelled or selected already; `picked`
     (n,) marks the candidates that the batch holds so far (a source is told; nobody else need).
+    `cluster_cosine` is the mean cosine from which failures of one class and type are one cluster.
     """
 
     queries: tuple[Query, ...] = ()
     pending: tuple[str, ...] = ()
     labelled: NDArray[np.floating] | None = None
     picked: NDArray[np.bool_] | None = None
+    cluster_cosine: float = THRESHOLD
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -14,8 +14,9 @@ from annoloop.core.targeting import stacked
 
 ENTRIES = 1 << 22
 """Neighbours held at once, over all vectors searched with."""
-SPARE = 2
-"""Members of a cluster share neighbours: so many times what would do if they did not."""
+SPARE = 8
+"""Members of a cluster share neighbours: so many times what would do if they did not. A deeper
+search costs little, a second one of the pool costs as much as the first."""
 SURPLUS = 4
 """What was found beyond a limit is kept up to so many times the limit: others' quotas flow on."""
 
@@ -52,7 +53,8 @@ def reach(
     free = int(len(vectors) - closed.sum())
     limits = np.minimum(limits, free)
     sizes = np.array([len(cluster.probes) for cluster in clusters])
-    depth = max(depth, int((-(-SPARE * limits // sizes)).max()))
+    alone = limits + limits // 4 + 1  # what one member needs, some rows being closed
+    depth = max(depth, int(np.minimum(alone, -(-SPARE * limits // sizes)).max()))
     search = _Search(clusters)
     while True:
         depth = min(depth, len(vectors))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -57,5 +58,5 @@ def clusters_touched(picks: Sequence[Pick]) -> dict[str, float]:
 
 
 def expected_boxes(found: Iterable[Sequence[Detection]]) -> float:
-    """Sum of the scores of all boxes with a score of 0.05 or more: as many as the model believes."""
-    return sum(d.score for detections in found for d in detections if d.score >= MIN_SCORE)
+    """As many boxes as the model believes: the sum of the scores that are 0.05 or more."""
+    return math.fsum(d.score for boxes in found for d in boxes if d.score >= MIN_SCORE)

@@ -63,8 +63,8 @@ def facility_location(
 
     `centres` (m, d) represent already what lies near them. Of equal gains the lowest row comes
     first. Ends early where no row adds anything. `rng` draws the sample, and the candidates by
-    which the most alike are judged; where all pairs fit it is not touched. A vector of length zero resembles nothing. Raises VectorError as
-    `panels.prepared` does.
+    which the most alike are judged; where all pairs fit it is not touched. A vector of length zero
+    resembles nothing. Raises VectorError as `panels.prepared` does.
     """
     rows = prepared(vectors, names=names)
     given = prepared(
@@ -129,7 +129,8 @@ class _Market:
     def choose(self, count: int) -> None:
         """Up to `count` picks, with all pairs that matter at hand."""
         candidates = np.flatnonzero(self.open)
-        found = lists(self.rows, self.images, self.have, candidates)
+        expected = min(PAIRS // len(self.images), len(candidates))
+        found = lists(self.rows, self.images, self.have, candidates, expected=expected)
         order, gains, counts = drain(found, self.have, len(candidates), count)
         for at, gain, images in zip(order.tolist(), gains.tolist(), counts.tolist(), strict=True):
             self._take(int(candidates[at]), float(gain), images)

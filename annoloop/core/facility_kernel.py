@@ -62,14 +62,17 @@ def _listed(
             products(rows.raw, some, columns[number], out)
             for i in range(min(4, len(images) - at)):
                 inverse, mine, filled = rows.inverse[some[i]], have[at + i], counts[at + i]
-                for lane in range(used):
-                    cosine = max(out[i, lane] * inverse, np.float32(0.0))
-                    steps = np.int32(cosine * np.float32(UNIT))
-                    if steps > mine:
-                        if filled < room:
-                            candidates[at + i, filled] = number * LANES + lane
-                            cosines[at + i, filled] = steps
-                        filled += 1
+                if filled + LANES > room:
+                    for lane in range(used):
+                        cosine = max(out[i, lane] * inverse, np.float32(0.0))
+                        filled += np.int32(cosine * np.float32(UNIT)) > mine
+                else:
+                    for lane in range(used):
+                        cosine = max(out[i, lane] * inverse, np.float32(0.0))
+                        steps = np.int32(cosine * np.float32(UNIT))
+                        candidates[at + i, filled] = number * LANES + lane
+                        cosines[at + i, filled] = steps
+                        filled += steps > mine
                 counts[at + i] = filled
 
 
@@ -78,10 +81,12 @@ def lists(
     images: NDArray[np.int64],
     have: NDArray[np.int32],
     candidates: NDArray[np.int64],
+    *,
+    expected: int,
 ) -> Lists:
-    """For each image the candidates with more cosine to it than it has."""
+    """For each image the candidates with more cosine to it than it has, about `expected` each."""
     centres = centred(rows.rows(candidates))
-    room = 1_024
+    room = 2 * expected + LANES
 
     def work(first: int, last: int) -> tuple[NDArray[np.int64], list[NDArray[np.int32]]]:
         nonlocal room
@@ -91,10 +96,10 @@ def lists(
             counts = np.zeros(size, np.int64)
             found = (counts, *places)
             _listed(rows, images[first:last], have[first:last], centres, found)
-            if counts.max() <= places[0].shape[1]:
+            if counts.max() + LANES <= places[0].shape[1]:
                 inside = np.arange(places[0].shape[1]) < counts[:, None]
                 return counts, [place[inside] for place in places]
-            room = max(room, int(counts.max()) * 5 // 4)
+            room = max(room, int(counts.max()) * 5 // 4 + LANES)
 
     parts = spread(work, len(images), step=IMAGES)
     starts = np.zeros(len(images) + 1, dtype=np.int64)

@@ -71,7 +71,12 @@ def tally(
     """Match every pass with the reference and count, on the images of `reference` and `new`."""
     images = tuple(sorted(reference.keys() & new.keys()))
     wanted = {sample: reference[sample] for sample in images}
-    matched = [match_pass(wanted, one, rule=rule) for one in (*earlier, new)]
+    return count_errors(wanted, [match_pass(wanted, one, rule=rule) for one in (*earlier, new)])
+
+
+def count_errors(reference: Answers, matched: Sequence[Matched]) -> Tally:
+    """The same from passes that are matched already, newest last, on all images of `reference`."""
+    images = tuple(sorted(reference))
     shape = (len(matched), len(images))
     errors = {kind: np.full(shape, MISSING, dtype=np.int64) for kind in (*COUNTED, "location")}
     boxes = np.full(shape, MISSING, dtype=np.int64)
@@ -83,7 +88,7 @@ def tally(
         low = one.rows(*PAIRED) & (one.iou < LOW_OVERLAP)
         errors["location"][row, columns] = one.per_image(low)
         boxes[row, columns] = one.reference_boxes()
-    sizes = np.array([len(wanted[sample]) for sample in images], dtype=np.int64)
+    sizes = np.array([len(reference[sample]) for sample in images], dtype=np.int64)
     moved = _displacement(matched, where, sizes=sizes, present=boxes != MISSING)
     losses = [1.0 - one.iou[one.rows(*PAIRED)] for one in matched[:-1]]
     pairs = sum(len(one) for one in losses)

@@ -147,7 +147,7 @@ class _Chase:
             closer = between[:, at] > value
             value[closer], nearest[closer] = between[closer, at], number
             if self.void[row]:
-                value[self.void[index]] = 1.0
+                value[self.void[index] & (value < 1.0)] = 1.0
             value[at] = np.inf
         self._settle(got)
         return len(got)

@@ -1,7 +1,7 @@
 """k-means on the sphere, the same for any number of threads.
 
 Rows belong to the centre of greatest cosine, centres are the means of their rows (Dhillon and Modha
-2001), started by k-means++ (Arthur and Vassilvitskii 2007) on a sample.
+2001), started by greedy k-means++ (Arthur and Vassilvitskii 2007) on a sample.
 """
 
 from __future__ import annotations
@@ -11,13 +11,15 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from annoloop.core.panels import Vectors, approach, centred, prepared, unknown
+from annoloop.core.panels import Vectors, approach, centred, prepared, table, unknown
 
 ROUNDS = 20
 TRAINED = 128
 """Rows that centres are fitted on, for each cluster."""
 STARTED = 16
 """Rows among which starting centres are drawn, for each cluster."""
+TRIALS = 16
+"""Rows tried for each starting centre; a panel holds them all at one price."""
 
 
 def clustered(
@@ -45,23 +47,26 @@ def clustered(
 
 
 def _start(rows: Vectors, k: int, rng: np.random.Generator) -> NDArray[np.float32]:
-    """k rows, each drawn by its distance to those before it (squared, of unit vectors)."""
+    """k rows, each drawn by its distance to those before it: the best of `TRIALS` at a time."""
     chosen = rng.choice(len(rows.raw), min(len(rows.raw), STARTED * k), replace=False)
     some = rows.rows(np.sort(chosen))
-    unit = some.raw * some.inverse[:, None]
-    far = np.ones(len(unit))
-    picks = [int(rng.integers(len(unit)))]
+    everyone = np.arange(len(some.raw))
+    far = np.full(len(everyone), 2.0, dtype=np.float32)
+    picks: list[int] = []
     while len(picks) < k:
-        # einsum sums in an order of its own, whatever the threads of the matrix library.
-        cosine = np.einsum("ij,j->i", unit, unit[picks[-1]]).astype(np.float64)
-        far = np.minimum(far, np.maximum(1.0 - cosine, 0.0))
-        far[picks[-1]] = 0.0
-        sums = np.cumsum(far)
+        sums = np.cumsum(far, dtype=np.float64)
         if sums[-1] <= 0.0:
             break
-        at = int(np.searchsorted(sums, rng.random() * sums[-1], side="right"))
-        picks.append(min(at, len(unit) - 1))
-    return unit[picks]
+        at = np.searchsorted(sums, rng.random(TRIALS) * sums[-1], side="right")
+        tried = np.minimum(at, len(everyone) - 1)
+        apart = np.maximum(1 - table(some, everyone, centred(some.rows(tried))), 0)
+        apart[tried, np.arange(TRIALS)] = 0.0
+        left = np.minimum(far[:, None], apart)
+        best = int(np.argmin(left.sum(axis=0, dtype=np.float64)))
+        far = left[:, best]
+        picks.append(int(tried[best]))
+    found: NDArray[np.float32] = some.raw[picks] * some.inverse[picks, None]
+    return found
 
 
 def _assigned(rows: Vectors, centres: NDArray[np.float32]) -> NDArray[np.int64]:

@@ -91,7 +91,7 @@ def targeted(
     vectors = candidates.vectors
     if vectors is None or not evidence.queries:
         return _nothing(_untargetable(candidates, evidence) or "")
-    clusters = find_clusters(evidence.queries)
+    clusters = find_clusters(evidence.queries, threshold=evidence.cluster_cosine)
     found = rank_clusters(clusters, vectors, want=want, taken=taken, names=candidates.ids)
     return Ranking(found.positions, found.cosines, found.explain)
 

@@ -77,7 +77,7 @@ def most_typical(
     number, sizes = place[number], sizes[order]
     labels = np.bincount(number[n:], minlength=len(sizes))
     visit = _Visit(rows.raw, np.where(open_, number[:n], -1), want=want, rng=rng)
-    return visit.run(sizes, labels, names=names)
+    return visit.run(sizes, labels)
 
 
 class _Visit:
@@ -96,9 +96,7 @@ class _Visit:
         starts = np.searchsorted(number[by_cluster], np.arange(number.max() + 2))
         self.members = [by_cluster[a:b] for a, b in pairwise(starts.tolist())]
 
-    def run(
-        self, sizes: NDArray[np.int64], labels: NDArray[np.int64], *, names: Sequence[str] | None
-    ) -> Typical:
+    def run(self, sizes: NDArray[np.int64], labels: NDArray[np.int64]) -> Typical:
         queue = [(bool(sizes[c] <= TINY), int(labels[c]), c) for c in range(len(self.members))]
         heapq.heapify(queue)
         ranked: dict[int, list[tuple[float, int]]] = {}
@@ -122,9 +120,7 @@ class _Visit:
             len(sizes),
         )
 
-    def _typical(
-        self, members: NDArray[np.int64]
-    ) -> list[tuple[float, int]]:
+    def _typical(self, members: NDArray[np.int64]) -> list[tuple[float, int]]:
         """(mean distance, row), the most typical last; a large cluster by a sample of it."""
         rest: list[tuple[float, int]] = []
         if len(members) > LARGE:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,8 @@ from annoloop.steps.summary import view
 from annoloop.steps.uncertainty import pool_uncertainty
 from annoloop.store import batches, db, iterations, samples
 from annoloop.store.iterations import Iteration
+
+ID = re.compile(r"\b[0-9a-f]{16}\b")
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +115,7 @@ def _plan(context: Context, wish: Wish, before: Iteration | None) -> Plan:
         queries=tuple(failure_queries(context, before, name)) if before is not None else (),
         pending=tuple(s.id for s in pool if s.status is Status.PENDING),
         labelled=labelled_vectors(context, name, mix=mix),
+        cluster_cosine=settings.cluster_cosine,
     )
     seed = settings.seed if wish.seed is None else wish.seed
     chosen = selection.select(
@@ -129,11 +133,18 @@ def _plan(context: Context, wish: Wish, before: Iteration | None) -> Plan:
         )
     age = f"coverage scores of {about['at']}, with {about['occupied']} samples already taken"
     paths = {s.id: s.path for s in pool}
+    chosen = replace(chosen, picks=tuple(_readable(p, paths) for p in chosen.picks))
     if taken & {p.sample_id for p in chosen.picks}:
         raise BusyError("picked samples were taken meanwhile", fix="Run `annoloop select` again.")
     signal = signal_notes(context, name) if evidence.queries else ()
     differs = contrast(context, candidates, chosen, name=name)
     return Plan(chosen, seed, mix, paths, (age, *chosen.notes, *signal), differs)
+
+
+def _readable(pick: Pick, paths: Mapping[str, str]) -> Pick:
+    """Core knows samples by id; people know them by path."""
+    reason = ID.sub(lambda hit: paths.get(hit[0], hit[0]), pick.reason)
+    return replace(pick, reason=reason)
 
 
 def _default_size(context: Context, remaining: int, before: Iteration | None) -> int:

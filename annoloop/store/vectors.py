@@ -81,11 +81,11 @@ class VectorStore:
                 fix="Run `annoloop embed`: it goes on where it stopped.",
             )
         wanted = [where[key] for key in keys]
-        few = len(wanted) * FEW <= len(stored)  # picking rows is dear, reading all of them too
+        few = 0 < len(wanted) * FEW <= len(stored)  # picking rows is dear, reading all of them too
         table = data.take(wanted, columns=["vector"]) if few else data.to_table(columns=["vector"])
         column = table["vector"].combine_chunks()
         rows: NDArray[np.float32] = np.asarray(column.flatten(), dtype=np.float32)
-        rows = rows.reshape(len(table), -1)
+        rows = rows.reshape(len(table), self.width(name) or 0)
         return rows if few else rows[wanted]
 
     # --- fingerprints, by content hash --------------------------------------------------------

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from annoloop.project import Project
 
 MIX = {"coverage": 0.3, "targeted": 0.5, "uncertainty": 0.2}
@@ -27,3 +29,13 @@ def test_before_there_is_a_model_others_take_over(project: Project) -> None:
     chosen = project.select(size=8, mix={"coverage": 0.5, "uncertainty": 0.5})
     assert chosen.by_source == {"coverage": 8}
     assert chosen.shortfalls[0].why == "no model has predicted on the pool yet"
+
+
+def test_the_summary_says_how_the_batch_differs(evaluated: Project) -> None:
+    plain = evaluated.select(size=8, dry_run=True).summary
+    assert plain["pool_distance_after"] < plain["pool_distance_before"]
+    assert 1 <= plain["clusters_touched"] <= plain["clusters"]
+    assert "boxes_expected" not in plain
+    known = evaluated.select(size=8, mix=MIX).summary
+    assert known["boxes_per_image"] * 8 == pytest.approx(known["boxes_expected"], abs=0.01)
+    assert evaluated.batch_show("v1").batch.size >= 8

@@ -25,6 +25,18 @@ def test_vectors_come_back_in_the_order_asked(tmp_path: Path) -> None:
     assert store.vector_keys("pixels-v1") == {"a", "b", "c"}
 
 
+def test_a_few_of_many_vectors_are_picked_out_in_the_order_asked(tmp_path: Path) -> None:
+    store = VectorStore(tmp_path)
+    rows = np.random.default_rng(0).normal(size=(100, 4)).astype(np.float32)
+    for start in range(0, 100, 25):
+        keys = [f"k{i}" for i in range(start, start + 25)]
+        store.add_vectors("pixels-v1", keys, rows[start : start + 25])
+    few = [99, 3, 3, 50, 0]
+    found = store.load_vectors("pixels-v1", [f"k{i}" for i in few])
+    np.testing.assert_array_equal(found, rows[few])
+    assert store.load_vectors("pixels-v1", []).shape == (0, 4)
+
+
 def test_missing_vectors_name_the_command(tmp_path: Path) -> None:
     store = VectorStore(tmp_path)
     with pytest.raises(VectorError, match="annoloop embed"):
