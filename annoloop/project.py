@@ -381,6 +381,12 @@ class Project:
 
         return gallery.gallery(self._context(), ids)
 
+    def golden_conflicts(self) -> tuple[results.GoldenConflict, ...]:
+        """Images of the newest golden check that differ most from their reference."""
+        from annoloop.steps import gallery
+
+        return gallery.golden_conflicts(self._context())
+
     def report(self, out: str | Path) -> results.ReportResult:
         """The picture of the loop as one self-contained HTML file."""
         made: results.ReportResult = plugins.load("faces", "report")(self, Path(out))

@@ -251,6 +251,15 @@ class ImageView:
 
 
 @dataclass(frozen=True, slots=True)
+class GoldenConflict:
+    """One golden image: reference boxes as `labels`, the blind answer's as `predicted`."""
+
+    iteration: str
+    image: ImageView
+    counts: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
 class FailureView:
     path: str
     text: str

@@ -15,7 +15,6 @@ import argparse
 import importlib.util
 import json
 import os
-import resource
 import statistics
 import subprocess
 import sys
@@ -71,23 +70,25 @@ def pick(engine: str, vectors: np.ndarray, want: int) -> np.ndarray:
 
 
 def peak() -> float:
-    """Peak memory of this process so far, MiB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    """Peak memory of this process so far, MiB; what getrusage says would include the parent's."""
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
+    line = next(line for line in status.splitlines() if line.startswith("VmHWM"))
+    return int(line.split()[1]) / 1024
 
 
 def child(engine: str, n: int, d: int, want: int) -> None:
     vectors = pool(n, d)
     pick(engine, vectors[:2_000].copy(), 20)  # compiled kernels are loaded, threads are there
     before = peak()
-    start = time.perf_counter()
+    start, work = time.perf_counter(), time.process_time()
     picks = pick(engine, vectors, want)
-    seconds, most = time.perf_counter() - start, peak()
+    seconds, cpu, most = time.perf_counter() - start, time.process_time() - work, peak()
     assert len(set(picks.tolist())) == want
     best = np.concatenate(
         [(vectors[s : s + 4096] @ vectors[picks].T).max(1) for s in range(0, n, 4096)]
     )
     apart = 1.0 - best.astype(np.float64)
-    row = {"seconds": seconds, "peak": most, "added": most - before}
+    row = {"seconds": seconds, "cpu": cpu, "peak": most, "added": most - before}
     print(json.dumps({**row, "mean": apart.mean(), "max": apart.max()}))
 
 
@@ -124,7 +125,7 @@ def main() -> None:
             for engine in engines:
                 shape = (given.rows, given.dimensions, want)
                 found.setdefault((engine, want), []).append(measure(engine, shape, given.mundig))
-    write(given, found, engines)
+        write(given, found, engines)
 
 
 def write(
@@ -132,19 +133,21 @@ def write(
     found: dict[tuple[str, int], list[dict[str, float]]],
     engines: tuple[str, ...],
 ) -> None:
+    rounds = len(next(iter(found.values())))
     lines = [
         "# Coverage strategies beside LightlyStudio's engine",
         "",
         f"{given.rows:,} × {given.dimensions} unit vectors in 300 clusters, nothing labelled; "
-        f"medians of {given.repeats} (least – greatest), each in a fresh process, the engines in "
+        f"medians of {rounds} (least – greatest), each in a fresh process, the engines in "
         f"turn; {os.cpu_count()} cores. Measured on {date.today().isoformat()} by the command at "
         "the head of `coverage_strategies.py`. Distance is 1 - cosine, of every image to its "
-        "nearest pick. *Added* is what the search needed beside the vectors.",
+        "nearest pick. *Added* is what the search needed beside the vectors. CPU seconds are those "
+        "of both cores together; where they are far below twice the seconds, others were at work.",
         "",
     ]
     if OTHER not in engines:
         lines += ["The package `lightly-mundig` was not installed: its rows are missing.", ""]
-    head = ["picks", "engine", "seconds", "its time ÷ ours", "peak MiB", "added MiB"]
+    head = ["picks", "engine", "seconds", "CPU seconds", "its time ÷ ours", "peak MiB", "added MiB"]
     lines += table_head([*head, "mean distance", "greatest distance"])
     for want in given.picks:
         for engine in engines:
@@ -155,10 +158,11 @@ def write(
             if OTHER in engines and engine in ("kcenter", "facility"):
                 paired = zip(found[OTHER, want], rows, strict=True)
                 ratio = f"{statistics.median(a['seconds'] / b['seconds'] for a, b in paired):.2f} ×"
+            time_ = f"{median['seconds']:.1f} ({min(seconds):.1f} – {max(seconds):.1f})"
             lines.append(
-                f"| {want:,} | {engine} | {median['seconds']:.1f} "
-                f"({min(seconds):.1f} – {max(seconds):.1f}) | {ratio} | {median['peak']:,.0f} | "
-                f"{median['added']:,.0f} | {median['mean']:.4f} | {median['max']:.4f} |"
+                f"| {want:,} | {engine} | {time_} | {median['cpu']:.1f} | {ratio} | "
+                f"{median['peak']:,.0f} | {median['added']:,.0f} | {median['mean']:.4f} | "
+                f"{median['max']:.4f} |"
             )
     PAGE.write_text("\n".join(lines) + "\n", encoding="utf-8")
     print("\n".join(lines))

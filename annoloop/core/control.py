@@ -127,6 +127,33 @@ def permutation_test(counts: Counts, *, window: int = 1) -> PermutationTest:
     return PermutationTest(min(p_value, 1.0), float(np.prod(floors)), changed)
 
 
+def critical_sum(counts: Counts, level: float) -> int | None:
+    """The least number of errors of the newest pass that would have failed at `level`.
+
+    Given the same counts in any order; None where none of them would. `counts` as in
+    `permutation_test`, whose p-value falls as the sum grows: a bisection finds the place.
+    """
+    laws = [column[column != MISSING] for column in counts.T if column[-1] != MISSING]
+    laws = [law for law in laws if len(law) > 1]
+    if not laws:
+        return None
+    sizes = np.array([len(law) for law in laws], dtype=np.int64)
+    atoms = np.zeros((1, len(laws), int(sizes.max())), dtype=np.int64)
+    for row, law in enumerate(laws):
+        atoms[0, row, : len(law)] = law
+
+    def p_value(total: int) -> float:
+        return float(_kernel()(atoms, sizes, np.array([total], dtype=np.int64))[0])
+
+    low, high = sum(int(law.min()) for law in laws), sum(int(law.max()) for law in laws)
+    if p_value(high) > level:
+        return None
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if p_value(middle) <= level else (middle + 1, high)
+    return low
+
+
 def p_values(counts: Counts) -> NDArray[np.float64]:
     """(repetitions, passes, images) without gaps, newest pass last → (repetitions,) p-values."""
     atoms = np.ascontiguousarray(counts.transpose(0, 2, 1), dtype=np.int64)

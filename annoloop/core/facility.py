@@ -117,7 +117,7 @@ class _Market:
             return False
         probe = np.sort(rng.choice(candidates, min(PROBE, len(candidates)), replace=False))
         keep = max(1, int(share * len(probe)))
-        some = centred(self.rows.rows(probe))
+        some = centred(self.rows, probe)
         for start in range(0, len(self.images), BLOCK):
             part = slice(start, start + BLOCK)
             cosines = table(self.rows, self.images[part], some)

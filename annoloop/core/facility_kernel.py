@@ -85,7 +85,7 @@ def lists(
     expected: int,
 ) -> Lists:
     """For each image the candidates with more cosine to it than it has, about `expected` each."""
-    centres = centred(rows.rows(candidates))
+    centres = centred(rows, candidates)
     room = 2 * expected + LANES
 
     def work(first: int, last: int) -> tuple[NDArray[np.int64], list[NDArray[np.int32]]]:

@@ -22,6 +22,7 @@ from annoloop.core.control import (
     MISSING,
     LookPlan,
     PermutationTest,
+    critical_sum,
     permutation_test,
 )
 from annoloop.core.cusum import Cusum, cusum
@@ -158,8 +159,15 @@ def _errors(
             smallest_p=found.smallest_p if found else None,
             changed_images=found.changed if found else 0,
             failed=found is not None and found.p_value <= level,
+            alarm_rate=_alarm_rate(counts, level, total) if found and kind != "location" else None,
         )
     return made
+
+
+def _alarm_rate(counts: NDArray[np.int64], level: float, boxes: int) -> float | None:
+    """Errors per box from which the newest pass would have failed."""
+    least = critical_sum(counts, level)
+    return least / boxes if least is not None and boxes else None
 
 
 def _advisory(

@@ -20,7 +20,8 @@ class ErrorReport:
 
     `p_value` is exact, None where nothing may be tested; the type fails when it is at most `alpha`.
     `usual` is the rate of the earlier passes. `smallest_p` is the least p-value that any order of
-    the same counts could give, `changed_images` how many images bear on it.
+    the same counts could give, `alarm_rate` the least rate of such an order that would have failed
+    (None: none would), `changed_images` how many images bear on it.
     """
 
     count: int
@@ -32,6 +33,7 @@ class ErrorReport:
     smallest_p: float | None
     changed_images: int
     failed: bool
+    alarm_rate: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -133,7 +133,7 @@ class _Chase:
         nearest = self.known.nearest[index]
         # All ties belong to the front; where they are many, it is too large to compare with itself.
         few = len(index) <= 2 * FRONT
-        between = table(self.rows, index, centred(self.rows.rows(index))) if few else None
+        between = table(self.rows, index, centred(self.rows, index)) if few else None
         got: list[int] = []
         while len(self.picks) < self.want:
             at = int(np.argmin(value))

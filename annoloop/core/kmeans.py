@@ -59,7 +59,7 @@ def _start(rows: Vectors, k: int, rng: np.random.Generator) -> NDArray[np.float3
             break
         at = np.searchsorted(sums, rng.random(TRIALS) * sums[-1], side="right")
         tried = np.minimum(at, len(everyone) - 1)
-        apart = np.maximum(1 - table(some, everyone, centred(some.rows(tried))), 0)
+        apart = np.maximum(1 - table(some, everyone, centred(some, tried)), 0)
         apart[tried, np.arange(TRIALS)] = 0.0
         left = np.minimum(far[:, None], apart)
         best = int(np.argmin(left.sum(axis=0, dtype=np.float64)))

@@ -109,15 +109,16 @@ def prepared(
     return Vectors(raw, inverse.astype(np.float32))
 
 
-def centred(vectors: Vectors, *, room: int = 0) -> Centres:
-    """The rows at unit length as centres, with room for that many more."""
-    count, width = vectors.raw.shape
-    columns = np.zeros((-(-(count + room) // LANES), width, LANES), dtype=np.float32)
-    for number in range(-(-count // LANES)):
-        part = slice(number * LANES, min(count, (number + 1) * LANES))
+def centred(vectors: Vectors, which: NDArray[np.int64] | None = None, *, room: int = 0) -> Centres:
+    """The rows (or those of `which`) at unit length as centres, with room for that many more."""
+    width = vectors.raw.shape[1]
+    index = np.arange(len(vectors.raw)) if which is None else which
+    columns = np.zeros((-(-(len(index) + room) // LANES), width, LANES), dtype=np.float32)
+    for number in range(-(-len(index) // LANES)):
+        part = index[number * LANES : (number + 1) * LANES]
         unit = vectors.raw[part] * vectors.inverse[part, None]
-        columns[number, :, : len(unit)] = unit.T
-    return Centres(columns, count)
+        columns[number, :, : len(part)] = unit.T
+    return Centres(columns, len(index))
 
 
 def joined(centres: Centres, vectors: Vectors) -> Centres:

@@ -32,7 +32,7 @@ class Chart:
 
 
 @dataclass(frozen=True, slots=True)
-class _Area:
+class Area:
     """The plot's rectangle, and where a value of 0 … `top` and of 0 … `right` lies in it."""
 
     height: float
@@ -77,9 +77,9 @@ def learning_curve(
         return None
     rows = ticks(max([value for _, _, value in known] + [target or 0.0, 0.05]))
     columns = ticks(max(max(images for _, images, _ in known), 1))
-    area = _Area(height=_CURVE, top=rows[-1], right=columns[-1])
+    area = Area(height=_CURVE, top=rows[-1], right=columns[-1])
     spots = [(area.x(images), area.y(value)) for _, images, value in known]
-    parts = [*_rows(area, rows), _level(area, 0, kind="axis")]
+    parts = [*grid_rows(area, rows), level_line(area, 0, kind="axis")]
     parts += _columns(area, columns, "labelled images")
     if target is not None:
         parts += _target(area, target)
@@ -88,7 +88,7 @@ def learning_curve(
     parts += [f'<circle class="spot" cx="{x:.1f}" cy="{y:.1f}" r="4.5"/>' for x, y in spots]
     parts += _point_names([name for name, _, _ in known], spots, newest=known[-1][2])
     title = _curve_title(known, metric, target)
-    return Chart(title, _svg(title, _TOP + _CURVE + _BOTTOM, parts))
+    return Chart(title, svg_tag(title, _TOP + _CURVE + _BOTTOM, parts))
 
 
 def batches_by_source(rows: Sequence[tuple[str, Mapping[str, int]]]) -> Chart | None:
@@ -101,9 +101,9 @@ def batches_by_source(rows: Sequence[tuple[str, Mapping[str, int]]]) -> Chart | 
     order = [s for s in _FIRST_SOURCES if s in found]
     order += [s for s in found if s not in order]
     marks = ticks(max(sum(sources.values()) for _, sources in filled))
-    area = _Area(height=_BARS, top=marks[-1])
-    slots = _slots(area, len(filled))
-    parts = _rows(area, marks)
+    area = Area(height=_BARS, top=marks[-1])
+    slots = slots_of(area, len(filled))
+    parts = grid_rows(area, marks)
     totals = [f"{sum(sources.values()):,}" for _, sources in filled]
     for (name, sources), (x, width) in zip(filled, slots, strict=True):
         below = 0
@@ -114,15 +114,15 @@ def batches_by_source(rows: Sequence[tuple[str, Mapping[str, int]]]) -> Chart | 
             if count:
                 box = f'x="{x:.1f}" y="{high:.1f}" width="{width:.1f}" height="{low - high:.1f}"'
                 parts += _filled(box, place, f"{name}, {source}: {count:,}", chart="sources")
-    parts.append(_level(area, 0, kind="axis"))
+    parts.append(level_line(area, 0, kind="axis"))
     for i in _roomy(area, totals):
         x, y = slots[i][0] + slots[i][1] / 2, area.y(sum(filled[i][1].values())) - 6
-        parts.append(_text(x, y, totals[i], anchor="middle"))
-    parts += _names(area, [name for name, _ in filled], slots, at=area.floor + 17)
+        parts.append(text_tag(x, y, totals[i], anchor="middle"))
+    parts += name_row(area, [name for name, _ in filled], slots, at=area.floor + 17)
     parts += _legend(order, at=area.floor + 42)
     title = _sources_title(*filled[-1])
     height = area.floor + 34 + 20 * len(_lines(order))
-    return Chart(title, _svg(title, height, [_patterns("sources"), *parts]))
+    return Chart(title, svg_tag(title, height, [_patterns("sources"), *parts]))
 
 
 def failures_by_type(rows: Sequence[tuple[str, Mapping[str, int]]]) -> Chart | None:
@@ -136,7 +136,7 @@ def failures_by_type(rows: Sequence[tuple[str, Mapping[str, int]]]) -> Chart | N
     across, gap, down = 3, 22.0, 110.0
     wide = (WIDTH - gap * (across - 1)) / across
     top = max(n for _, counts in rows for n in counts.values())
-    area = _Area(height=52, top=top, left=0, width=wide)
+    area = Area(height=52, top=top, left=0, width=wide)
     ranked = sorted(kinds, key=lambda kind: (-rows[-1][1].get(kind, 0), kind))
     parts = []
     for place, kind in enumerate(ranked):
@@ -144,7 +144,7 @@ def failures_by_type(rows: Sequence[tuple[str, Mapping[str, int]]]) -> Chart | N
         bars = _panel(area, kind, [(name, counts.get(kind, 0)) for name, counts in rows])
         parts += [f'<g transform="translate({corner})">', *bars, "</g>"]
     title = _failures_title(rows)
-    return Chart(title, _svg(title, down * math.ceil(len(ranked) / across) - 8, parts))
+    return Chart(title, svg_tag(title, down * math.ceil(len(ranked) / across) - 8, parts))
 
 
 def progress_bar(parts: Sequence[tuple[str, int]]) -> Chart | None:
@@ -205,17 +205,17 @@ def _failures_title(rows: Sequence[tuple[str, Mapping[str, int]]]) -> str:
     return f"{said}; {before} had {sum(earlier.values()):,}"
 
 
-# --- drawing -------------------------------------------------------------------------------------
+# --- drawing: primitives that other charts of the report build on --------------------------------
 
 
-def _svg(title: str, height: float, parts: Iterable[str]) -> str:
+def svg_tag(title: str, height: float, parts: Iterable[str]) -> str:
     box = f'viewBox="0 0 {WIDTH} {height:g}"'
     return (
         f'<svg class="chart" role="img" {box}><title>{escape(title)}</title>{"".join(parts)}</svg>'
     )
 
 
-def _text(x: float, y: float, text: str, *, kind: str = "tick", anchor: str = "start") -> str:
+def text_tag(x: float, y: float, text: str, *, kind: str = "tick", anchor: str = "start") -> str:
     at = f'x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"'
     return f'<text class="{kind}" {at}>{escape(text)}</text>'
 
@@ -228,24 +228,24 @@ def _fraction(value: float) -> str:
     return f"{value:.3f}".rstrip("0").rstrip(".") if value == round(value, 2) else f"{value:.3f}"
 
 
-def _rows(area: _Area, marks: Sequence[float]) -> list[str]:
+def grid_rows(area: Area, marks: Sequence[float]) -> list[str]:
     """Horizontal grid lines above the axis, and the numbers of all marks."""
     parts = []
     for mark in marks:
         if mark:
-            parts.append(_level(area, mark, kind="grid"))
-        parts.append(_text(area.left - 8, area.y(mark) + 4, _number(mark), anchor="end"))
+            parts.append(level_line(area, mark, kind="grid"))
+        parts.append(text_tag(area.left - 8, area.y(mark) + 4, _number(mark), anchor="end"))
     return parts
 
 
-def _level(area: _Area, value: float, *, kind: str) -> str:
+def level_line(area: Area, value: float, *, kind: str) -> str:
     """A line across the whole plot; the axis is the level 0."""
     y, end = area.y(value), area.left + area.width
     ends = f'x1="{area.left:g}" x2="{end:.1f}" y1="{y:.1f}" y2="{y:.1f}"'
     return f'<line class="{kind}" {ends}/>'
 
 
-def _columns(area: _Area, marks: Sequence[float], what: str) -> list[str]:
+def _columns(area: Area, marks: Sequence[float], what: str) -> list[str]:
     """Numbers below the axis, and what they count."""
     parts = []
     for mark in marks:
@@ -253,15 +253,15 @@ def _columns(area: _Area, marks: Sequence[float], what: str) -> list[str]:
         parts.append(
             f'<line class="axis" x1="{x:.1f}" x2="{x:.1f}" y1="{low:g}" y2="{low + 5:g}"/>'
         )
-        parts.append(_text(x, low + 18, _number(mark), anchor="middle"))
-    return [*parts, _text(area.left + area.width, area.floor + 36, what, anchor="end")]
+        parts.append(text_tag(x, low + 18, _number(mark), anchor="middle"))
+    return [*parts, text_tag(area.left + area.width, area.floor + 36, what, anchor="end")]
 
 
-def _target(area: _Area, target: float) -> list[str]:
+def _target(area: Area, target: float) -> list[str]:
     label = f"target {_fraction(target)}"
     return [
-        _level(area, target, kind="target"),
-        _text(area.left + 4, area.y(target) - 6, label, kind="label"),
+        level_line(area, target, kind="target"),
+        text_tag(area.left + 4, area.y(target) - 6, label, kind="label"),
     ]
 
 
@@ -276,19 +276,19 @@ def _point_names(
         half = 4 * len(label)
         x = min(x, WIDTH - half)
         if x + half <= free:
-            parts.append(_text(x, y - 11, label, kind="label", anchor="middle"))
+            parts.append(text_tag(x, y - 11, label, kind="label", anchor="middle"))
             free = x - half - 4
     return parts
 
 
-def _panel(area: _Area, kind: str, counts: Sequence[tuple[str, int]]) -> list[str]:
+def _panel(area: Area, kind: str, counts: Sequence[tuple[str, int]]) -> list[str]:
     """One small multiple: the type, its newest count, and a bar for every iteration."""
     end, low = area.left + area.width, area.floor
-    slots = _slots(area, len(counts))
+    slots = slots_of(area, len(counts))
     newest = f"{counts[-1][1]:,}"
     parts = [
-        _text(area.left, 14, kind, kind="label"),
-        _text(end, 14, newest, kind="label", anchor="end"),
+        text_tag(area.left, 14, kind, kind="label"),
+        text_tag(end, 14, newest, kind="label", anchor="end"),
     ]
     shades = ["earlier"] * (len(counts) - 1) + ["newest"]
     for (name, number), (x, width), shade in zip(counts, slots, shades, strict=True):
@@ -296,28 +296,28 @@ def _panel(area: _Area, kind: str, counts: Sequence[tuple[str, int]]) -> list[st
         box = f'x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{low - y:.1f}"'
         tip = f"<title>{escape(name)}, {escape(kind)}: {number:,}</title>"
         parts.append(f'<rect class="{shade}" {box}>{tip}</rect>')
-    parts.append(_level(area, 0, kind="axis"))
-    return [*parts, *_names(area, [name for name, _ in counts], slots, at=low + 16)]
+    parts.append(level_line(area, 0, kind="axis"))
+    return [*parts, *name_row(area, [name for name, _ in counts], slots, at=low + 16)]
 
 
-def _slots(area: _Area, count: int) -> list[tuple[float, float]]:
+def slots_of(area: Area, count: int) -> list[tuple[float, float]]:
     """(left edge, width) of `count` bars, none wider than a few letters."""
     pitch = area.width / count
     width = min(0.68 * pitch, 46.0)
     return [(area.left + pitch * (i + 0.5) - width / 2, width) for i in range(count)]
 
 
-def _names(
-    area: _Area, names: Sequence[str], slots: Sequence[tuple[float, float]], *, at: float
+def name_row(
+    area: Area, names: Sequence[str], slots: Sequence[tuple[float, float]], *, at: float
 ) -> list[str]:
     """Names under the bars, as many as there is room for."""
     return [
-        _text(slots[i][0] + slots[i][1] / 2, at, names[i], anchor="middle")
+        text_tag(slots[i][0] + slots[i][1] / 2, at, names[i], anchor="middle")
         for i in _roomy(area, names)
     ]
 
 
-def _roomy(area: _Area, names: Sequence[str]) -> range:
+def _roomy(area: Area, names: Sequence[str]) -> range:
     """Which bars can carry their names without touching: every n-th, the newest always."""
     room = max(_LABEL_ROOM, 8 + 8 * max(map(len, names)))
     every = math.ceil(room * len(names) / area.width)
@@ -370,6 +370,6 @@ def _legend(names: Sequence[str], *, at: float) -> list[str]:
         for x, name in line:
             y = at + 20 * row
             box = f'x="{x:.1f}" y="{y - 11:.1f}" width="14" height="14"'
-            parts += [*_filled(box, place, name, chart="sources"), _text(x + 20, y + 1, name)]
+            parts += [*_filled(box, place, name, chart="sources"), text_tag(x + 20, y + 1, name)]
             place += 1
     return parts

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from annoloop.errors import NotReadyError
 from annoloop.records import Box
+from annoloop.report.control_chart import GoldenPoint
 from annoloop.report.page import (
     THUMBNAILS,
     BatchCards,
@@ -41,6 +42,8 @@ def write_report(project: Project, out: Path) -> ReportResult:
         iterations=now.iterations,
         batches=tuple(_batches(project, now)),
         failures=tuple(_failures(project)),
+        golden=tuple(_golden(project)),
+        conflicts=tuple(_conflicts(project)),
         notes=tuple(_notes(now)),
     )
     page = render_page(data)
@@ -101,6 +104,34 @@ def _failures(project: Project) -> list[FailureCard]:
     chosen = spread(found, THUMBNAILS)
     views = project.gallery({v.failure.sample_id for v in chosen})
     return [_failure_card(v, views[v.failure.sample_id]) for v in chosen]
+
+
+def _golden(project: Project) -> list[GoldenPoint]:
+    """One point for each check that compared something."""
+    return [
+        GoldenPoint(
+            name=str(one["batch"]),
+            rates={kind: float(one[kind]) for kind in ("missed", "spurious", "confused")},
+            alarm=one["alarm"].get("missed"),
+        )
+        for one in project.golden_stats().history
+        if one["verdict"] is not None and one["images_compared"]
+    ]
+
+
+def _conflicts(project: Project) -> list[FailureCard]:
+    return [
+        FailureCard(
+            path=one.image.path,
+            uri=one.image.uri,
+            type="golden",
+            text=", ".join(f"{number} {kind}" for kind, number in one.counts.items()),
+            price=0.0,
+            truth=one.image.labels,
+            predicted=one.image.predicted,
+        )
+        for one in project.golden_conflicts()
+    ]
 
 
 def spread(found: Sequence[FailureView], most: int) -> list[FailureView]:

@@ -16,6 +16,7 @@ from annoloop.errors import InputError
 from annoloop.images import thumbnail_jpeg
 from annoloop.records import Box
 from annoloop.report import charts
+from annoloop.report.control_chart import GoldenPoint, control_chart
 from annoloop.results import IterationRow, PoolProgress
 
 THUMBNAILS = 24
@@ -94,6 +95,8 @@ class ReportData:
     iterations: tuple[IterationRow, ...] = ()
     batches: tuple[BatchCards, ...] = ()
     failures: tuple[FailureCard, ...] = ()
+    golden: tuple[GoldenPoint, ...] = ()
+    conflicts: tuple[FailureCard, ...] = ()
     notes: tuple[str, ...] = ()
 
 
@@ -156,6 +159,8 @@ def render_page(data: ReportData) -> str:
     failures = data.failures[:THUMBNAILS]
     return environment.get_template("page.html").render(
         data=data,
+        conflicts=[album.show(one, _failure_boxes(one)) for one in data.conflicts[:THUMBNAILS]],
+        control=control_chart(data.golden),
         failures=[album.show(one, _failure_boxes(one)) for one in failures],
         failures_in_all=max(len(data.failures), _newest_failures(data)),
         batches=[_batch(album, batch) for batch in reversed(data.batches)],

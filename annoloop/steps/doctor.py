@@ -86,9 +86,17 @@ def _project(context: Context) -> list[Check]:
             checks.append(Check("split manifest", True, check_manifest(context)[:12]))
         except AnnoloopError as error:
             checks.append(Check("split manifest", False, error.problem, error.fix))
-    vectors = context.embedder().name
-    checks += [Check("vectors", True, note) for note in signal_notes(context, vectors)]
+        checks += _vectors(context)
     return checks
+
+
+def _vectors(context: Context) -> list[Check]:
+    """What the vectors carry; weak ones are told, not failed: the loop runs with them."""
+    try:
+        notes = signal_notes(context, context.embedder().name)
+    except AnnoloopError as error:
+        return [Check("vectors", False, error.problem, error.fix)]
+    return [Check("vectors", True, note) for note in notes]
 
 
 def _writable(folder: Path) -> Check:

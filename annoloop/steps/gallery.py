@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from annoloop.records import Answer, Box
-from annoloop.results import ImageView
+from annoloop.records import Answer, Box, Split
+from annoloop.results import GoldenConflict, ImageView
 from annoloop.steps.context import Context
+from annoloop.steps.passes import blind_pass
 from annoloop.store import batches, iterations, samples
 
 
@@ -40,3 +41,27 @@ def gallery(context: Context, ids: Collection[str]) -> dict[str, ImageView]:
     return {
         s.id: ImageView(s.path, s.uri, labels.get(s.id, ()), predicted.get(s.id, ())) for s in found
     }
+
+
+def golden_conflicts(context: Context) -> tuple[GoldenConflict, ...]:
+    """Images of the newest golden check that differ most: the reference, and the blind answer."""
+    with context.store.read() as connection:
+        done = [one for one in iterations.load_iterations(connection) if "golden" in one.steps]
+        if not done:
+            return ()
+        answers = blind_pass(connection, done[-1])
+        known = samples.newest_references(connection, split=Split.GOLDEN)
+        by_path = {s.path: s for s in samples.load(connection, split=Split.GOLDEN)}
+    found = []
+    for row in done[-1].steps["golden"].record["numbers"]["images"]:
+        sample = by_path[row["image"]]
+        view = ImageView(
+            sample.path,
+            sample.uri,
+            labels=tuple(one.box for one in known[sample.id].labels),
+            predicted=tuple(one.box for one in answers.get(sample.id, ())),
+        )
+        kinds = ("missed", "spurious", "confused", "misplaced")
+        counts = {kind: int(row[kind]) for kind in kinds if row[kind]}
+        found.append(GoldenConflict(done[-1].name, view, counts))
+    return tuple(found)

@@ -17,7 +17,7 @@ from annoloop.results import BatchMakeResult, GoldenCheckResult, GoldenStatsResu
 from annoloop.steps import passes
 from annoloop.steps.context import Context, require_batch_closed
 from annoloop.store import batches, db, iterations, samples
-from annoloop.store.iterations import Iteration
+from annoloop.store.iterations import Iteration, StepRecord
 
 LOOK = "golden"
 
@@ -50,7 +50,16 @@ def _history_entry(
         "missed": errors.missed,
         "spurious": errors.spurious,
         "confused": errors.confused,
+        "alarm": _alarms(checked),
     }
+
+
+def _alarms(checked: StepRecord | None) -> dict[str, float | None]:
+    """Error type → the rate from which that check would have failed, where it could."""
+    if checked is None:
+        return {}
+    errors = checked.record["numbers"]["errors"]
+    return {kind: one.get("alarm_rate") for kind, one in errors.items()}
 
 
 def batch_statistics(connection: Connection) -> dict[str, Any]:

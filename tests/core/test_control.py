@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from annoloop.core.control import (
     ERROR_SHARES,
     LookPlan,
+    critical_sum,
     images_needed,
     p_values,
     permutation_test,
@@ -126,3 +127,12 @@ def test_experiment_1_false_alarms_over_twenty_looks(images):
             p = p_values(np.concatenate([before, new], axis=1))
             alarmed |= p <= plan.level(look, kind)
     assert alarmed.mean() <= 0.05 + 2 * np.sqrt(0.05 * 0.95 / repetitions)
+
+
+@given(counts, st.floats(0.001, 0.5))
+@settings(max_examples=60)
+def test_the_critical_sum_is_where_the_p_value_reaches_the_level(rows, level):
+    table = np.array(rows)
+    sums = np.array([sum(choice) for choice in product(*table.T.tolist())])
+    within = [s for s in range(sums.min(), sums.max() + 1) if np.mean(sums >= s) <= level]
+    assert critical_sum(table, level) == (min(within) if within else None)
