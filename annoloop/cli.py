@@ -186,7 +186,10 @@ def run(
     json: Json = False,
 ) -> None:
     """Walk the loop until people are needed or the verdict is stop."""
-    show(open_project(project).run(iterations=iterations, annotator=annotator), as_json=json)
+    made = open_project(project).run(iterations=iterations, annotator=annotator)
+    show(made, as_json=json)
+    if made.golden_failed:
+        raise typer.Exit(EXPECTED)
 
 
 @app.command()
@@ -290,13 +293,15 @@ def _guarded(call: Callable[[], Any], *, as_json: bool) -> int:
     except AnnoloopError as error:
         say(f"error: {error.problem}\n  fix: {error.fix}")
         if as_json:
-            _print_error(error)
+            _print_document(type(error).__name__, error.problem, error.fix)
         return EXPECTED
     except (KeyboardInterrupt, typer.Abort):
         say(STOPPED)
         return INTERRUPTED
     except usage_error as error:
         error.show()
+        if as_json:
+            _print_document("UsageError", error.format_message(), "See `--help` of the verb.")
         return USAGE
     except Exception:
         import traceback
@@ -309,10 +314,10 @@ def _guarded(call: Callable[[], Any], *, as_json: bool) -> int:
     return code if isinstance(code, int) else 0  # a verb that exits early returns its code
 
 
-def _print_error(error: AnnoloopError) -> None:
+def _print_document(kind: str, problem: str, fix: str) -> None:
     import json
 
-    what = {"type": type(error).__name__, "problem": error.problem, "fix": error.fix}
+    what = {"type": kind, "problem": problem, "fix": fix}
     sys.stdout.write(json.dumps({"error": what}, ensure_ascii=False) + "\n")
 
 

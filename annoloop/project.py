@@ -53,6 +53,11 @@ class Project:
         self._made: dict[tuple[str, str], Any] = {}
         images = self.folder / self.settings.images.root
         self.store = Store(self.settings.store.url, self.folder, images=images)
+        if not self.store.file.exists() and (self.folder / "splits.lock.json").exists():
+            raise ProjectError(
+                f"{self.store.file.name} is gone, though this project has locked splits",
+                fix="Bring the database back from a backup; nothing else holds the labels.",
+            )
         if not self.store.check():
             self.store.migrate(self._now())
 
@@ -68,24 +73,17 @@ class Project:
         progress: Progress = silent,
     ) -> tuple[Project, results.InitResult]:
         """Make a project and ingest. Run again after a kill: it goes on where it was."""
-        from annoloop.steps.ingest import image_folder
+        from annoloop.steps import start
 
-        where = Path(folder).resolve()
-        if source.images is None:
-            raise InputError("a project needs images", fix="Say where they are: `--images PATH`.")
-        if not Path(source.images).is_dir():
-            raise InputError(
-                f"there is no folder of images at {source.images}", fix="Correct `--images`."
-            )
-        where.mkdir(parents=True, exist_ok=True)
-        file = where / settings.FILE
-        if not file.exists():
-            root = image_folder(Path(source.images), where)
-            part = file.with_suffix(".part")
-            part.write_text(settings.template(root, group=group), encoding="utf-8")
-            part.replace(file)
+        where, fresh = start.prepare(Path(folder), source, group=group)
         project = cls(where, overrides=overrides, say=say, progress=progress)
-        ingested = project.ingest(source)
+        start.refuse_another(where, source, project.settings, group=group)
+        try:
+            ingested = project.ingest(source)
+        except InputError:
+            if fresh:  # refused whole: the next try starts with what it is given, not with this
+                (where / settings.FILE).unlink()
+            raise
         return project, results.InitResult(str(where), ingested)
 
     # --- the world as the steps see it ----------------------------------------------------------
@@ -224,7 +222,7 @@ class Project:
         paths: Collection[str] = (),
     ) -> results.BatchMakeResult:
         """A batch of another kind: val, golden, test, review or relabel."""
-        from annoloop.steps import batch, split
+        from annoloop.steps import make, split
 
         try:
             wanted = BatchKind(kind)
@@ -233,7 +231,7 @@ class Project:
             raise InputError(f"there is no batch kind {kind!r}", fix=f"Use {known}.") from error
         with self._alone("batch make") as context:
             split.ensure_split(context)
-            return batch.make(context, wanted, size=size, of=of, paths=paths)
+            return make.make(context, wanted, size=size, of=of, paths=paths)
 
     def batch_export(
         self, name: str, out: str | Path, *, to: str = "coco", prelabels: bool = False
@@ -302,9 +300,9 @@ class Project:
 
     def golden_baseline(self) -> results.BatchMakeResult:
         """A batch of all golden images, for qualification passes."""
-        from annoloop.steps import golden
+        from annoloop.steps import baseline
 
-        return golden.baseline(self._context())
+        return baseline.baseline(self._context())
 
     def golden_check(self, *, accept: str | None = None) -> results.GoldenCheckResult:
         """Compare the blind golden answers of the newest closed batch with their reference."""
@@ -372,6 +370,8 @@ class Project:
                 f"there is no unattended annotator {annotator!r}",
                 fix="Use `--annotator oracle` where labels are known, or leave it out.",
             )
+        if iterations is not None and iterations < 1:
+            raise InputError(f"{iterations} iterations are none", fix="Ask for at least 1.")
         with self._alone("run") as context:
             return run.run(context, limit=iterations, unattended=annotator == "oracle")
 

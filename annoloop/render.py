@@ -128,8 +128,8 @@ def _status(r: results.StatusResult) -> list[str]:
     if r.iterations:
         lines += ["", *iterations_table(r.iterations, r.metric)]
         reason = next((row.reason for row in reversed(r.iterations) if row.reason), None)
-        if reason:
-            lines += ["", reason]
+        golden = f"golden check of {r.golden_reason}" if r.golden_reason else None
+        lines += ["", *(text for text in (reason, golden) if text)]
     return [*lines, "", f"next      {r.next_step}"]
 
 
@@ -196,6 +196,54 @@ def _demo(r: results.DemoResult) -> list[str]:
         f"page     {r.report}",
         f"took     {r.seconds:.0f} s",
     ]
+
+
+def _close(r: results.CloseResult) -> list[str]:
+    return [
+        f"batch {r.batch} is closed: {r.annotated} annotated ({r.empty} of them empty), "
+        f"{r.pending} pending, {r.skipped} skipped, {r.boxes} boxes",
+        *(f"note: {note}" for note in r.notes),
+    ]
+
+
+def _golden_stats(r: results.GoldenStatsResult) -> list[str]:
+    now = r.current
+    lines = [
+        f"golden set: {now['samples']} images, {now['samples_with_labels']} answered with boxes, "
+        f"{now['samples_empty']} as empty, {now['total_detections']} boxes",
+        f"most frequent: {_value(now['top_classes'])}",
+    ]
+    header = ("batch", "verdict", "images", "boxes", "missed", "spurious", "confused")
+    kinds = ("missed", "spurious", "confused")
+    columns = ("batch", "verdict", "images_compared", "reference_boxes")
+    body = [
+        (*(h[column] for column in columns), *(_percent(h[kind]) for kind in kinds))
+        for h in r.history
+    ]
+    return [*lines, "", *table(header, body)] if body else lines
+
+
+def _golden_check(r: results.GoldenCheckResult) -> list[str]:
+    numbers = r.numbers
+    lines = [f"golden check of {r.iteration}: {r.verdict}", r.reason]
+    if r.accepted:
+        lines.append(f"accepted: {r.accepted}")
+    lines += [f"what to do: {numbers['action']}. {numbers['advice']}"]
+    lines += [f"changed: {text}" for text in numbers["changed"]]
+    header = ("errors", "count", "rate", "before", "p", "fails at p ≤")
+    body = [
+        (kind, e["count"], _percent(e["rate"]), _percent(e["usual"]), e["p_value"], e["alpha"])
+        for kind, e in numbers["errors"].items()
+    ]
+    lines += ["", *table(header, body)]
+    worst = [(i["image"], i["missed"], i["spurious"], i["confused"]) for i in numbers["images"]]
+    if worst:
+        lines += ["", *table(("image", "missed", "spurious", "confused"), worst[:SHOWN])]
+    return [*lines, *(f"note: {note}" for note in numbers["notes"])]
+
+
+def _percent(share: float | None) -> str | None:
+    return None if share is None else f"{share:.1%}"
 
 
 def _failures(r: results.FailuresResult) -> list[str]:
@@ -284,6 +332,9 @@ PAGES: dict[type, Callable[[Any], list[str]]] = {
     results.EvaluateResult: _evaluate,
     results.MetricsResult: _metrics,
     results.DoctorResult: _doctor,
+    results.CloseResult: _close,
+    results.GoldenStatsResult: _golden_stats,
+    results.GoldenCheckResult: _golden_check,
     results_golden.GoldenFilesResult: _golden_files,
 }
 

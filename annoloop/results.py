@@ -155,6 +155,7 @@ class ImportResult:
     missing: tuple[str, ...]
     unknown: tuple[str, ...]
     problems: tuple[Problem, ...]
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -332,6 +333,7 @@ class StatusResult:
     open_batch: str | None
     next_step: str
     golden: str | None
+    golden_reason: str | None
     verdict: str | None
     test_opened: int
 
@@ -340,6 +342,7 @@ class StatusResult:
 class RunResult:
     iterations: int
     stopped_because: str
+    golden_failed: bool
     verdict: str | None
     open_batch: str | None
     next_step: str

@@ -71,6 +71,12 @@ class SelectSettings(Section):
     """Mean cosine from which failures of one class and type are one cluster of `targeted`."""
     seed: int = 0
 
+    @model_validator(mode="after")
+    def _shares_sum_to_one(self) -> SelectSettings:
+        if abs(sum(self.mix.values()) - 1) > 1e-6 or min(self.mix.values(), default=-1) < 0:
+            raise ValueError("the shares of a mix are at least 0 and sum to 1")
+        return self
+
 
 class TrainSettings(Section):
     trainer: str = "classical"

@@ -41,6 +41,7 @@ STATUS = results.StatusResult(
     open_batch="v1",
     next_step="annotate batch v1",
     golden="insufficient",
+    golden_reason="v0 insufficient: 3 images answered",
     verdict="continue",
     test_opened=0,
 )
@@ -59,6 +60,7 @@ iteration  images  boxes  AP50   AP     AP val  batch        golden        verdi
 v0         30      51     0.321  0.200  –       30 coverage  insufficient  continue
 
 continue: AP50 0.321 on gauge
+golden check of v0 insufficient: 3 images answered
 
 next      annotate batch v1
 """

@@ -16,6 +16,8 @@ from annoloop.core.golden_report import ErrorReport
 from annoloop.records import GoldenVerdict
 
 MIN_IMAGES = 10
+ALARMING = 5
+"""Errors from which even too small a check warns, if they exceed the tolerance."""
 MIN_BOXES = 30
 CALM_BOXES = 250
 """From so many reference boxes on a change of ten points is found nearly always."""
@@ -78,6 +80,13 @@ def judge(found: Findings) -> tuple[GoldenVerdict, str]:
         return GoldenVerdict.FAIL, "more errors than in the earlier passes: " + "; ".join(parts)
     short = _too_little(found)
     if short is not None:
+        errors = round(found.wrong() * found.boxes)
+        if found.wrong() > found.tolerance and errors >= ALARMING:
+            # No guarantee can be given, but nobody should train on this unwarned either.
+            return GoldenVerdict.WARN, (
+                f"{errors} errors on {found.boxes} reference boxes ({found.wrong():.1%}), "
+                f"tolerance {found.tolerance:.1%}; too few for a test: {short}"
+            )
         return GoldenVerdict.INSUFFICIENT, short
     if not found.testable:
         text = (

@@ -258,18 +258,20 @@ def _nearest(line: Line, other: Other, a: float, b: float) -> int:
 
 @compiled
 def _place(line: Line, column: NDArray[Any], row: int, a: float, b: float) -> tuple[int, int]:
-    """Where the row stands on the line, and the first other row at distance 0 (-1: none)."""
+    """Where the row stands on the line, and the first other row at distance 0 (-1: none).
+
+    The row is the nearest to a point, so of rows in the same spot it is the first.
+    """
     values, order, _, _ = line
-    place, twin = -1, -1
-    i = _rank(values, a, 0.0, False)
-    while i < len(values) and values[i] == a and (place < 0 or twin < 0):
-        j = int(order[i])
-        if j == row:
-            place = i
-        elif twin < 0 and column[j] == b:
-            twin = j
-        i += 1
-    return place, twin
+    place = _rank(values, a, 0.0, False)
+    while order[place] != row:
+        place += 1
+    twin = place + 1
+    while twin < len(values) and values[twin] == a:
+        if column[order[twin]] == b:
+            return place, int(order[twin])
+        twin += 1
+    return place, -1
 
 
 @compiled

@@ -8,7 +8,7 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from annoloop.errors import NotReadyError
+from annoloop.errors import InputError, NotReadyError
 from annoloop.records import Box
 from annoloop.report.control_chart import GoldenPoint
 from annoloop.report.page import (
@@ -30,6 +30,8 @@ BATCHES = 8
 
 def write_report(project: Project, out: Path) -> ReportResult:
     """Write the page, whole or not at all."""
+    if out.is_dir() or not out.name:
+        raise InputError(f"{out} is a folder", fix="Name the file: `annoloop report page.html`.")
     now = project.status()
     data = ReportData(
         project=project.folder.name,

@@ -72,12 +72,12 @@ def _alarm(y: float, start: float, end: float) -> str:
 
 
 def _legend(kinds: Sequence[str], *, at: float, alarm: bool) -> list[str]:
-    parts, x = [], 44.0
+    parts, x = [], 20.0
     for place, kind in enumerate(kinds):
         parts += [_mark(x + 6, at - 4, place), charts.text_tag(x + 18, at, kind)]
         x += 34 + 7 * len(kind)
     if alarm:
-        parts += [_alarm(at - 4, x, x + 22), charts.text_tag(x + 28, at, "misses fail from here")]
+        parts += [_alarm(at - 4, x, x + 22), charts.text_tag(x + 28, at, "alarm for misses")]
     return parts
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from annoloop.errors import AnswersError, BatchError, NotReadyError
@@ -18,7 +18,13 @@ from annoloop.records import (
 )
 from annoloop.results import ImportResult, RequeueResult
 from annoloop.steps.context import Context
-from annoloop.steps.reconcile import class_order, match_batch, partly_outside
+from annoloop.steps.reconcile import (
+    class_order,
+    match_batch,
+    overruled,
+    partly_outside,
+    refuse_other_sizes,
+)
 from annoloop.store import batches, db, samples
 
 
@@ -78,12 +84,33 @@ def import_answers(
                 at=context.now(),
             )
         )
+    refuse_other_sizes(matched, tasks)
     problems = partly_outside(given, tasks)
+    notes = tuple(_import_notes(matched, given, len(overruled(given, before))))
     new = _merge(context, name, given, what="import")
     missing = [tasks[k].path for k in ids if k not in {g.sample_id for g in given} | set(before)]
-    return _import_result(
+    made = _import_result(
         name, annotator, given=given, new=new, missing=missing, rest=(unknown, problems, answers)
     )
+    return replace(made, notes=notes)
+
+
+def _import_notes(
+    matched: Mapping[str, ForeignImage], given: Sequence[Annotation], others: int
+) -> Iterator[str]:
+    said = {one.sample_id for one in given}
+    silent = sum(key not in said for key in matched)
+    if silent:
+        yield (
+            f"{silent} images are listed without boxes and nobody says that they were looked at: "
+            '`"reviewed": true` on the image or `--empty-means reviewed` makes them empty '
+            "(docs/annotate.md)"
+        )
+    if others:
+        yield (
+            f"{others} images had another person's answer that differs; the newest counts, both "
+            "are kept"
+        )
 
 
 def _answer(image: ForeignImage, leniency: Leniency) -> Answer | None:

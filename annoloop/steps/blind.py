@@ -7,12 +7,15 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from annoloop.records import Pick, Split
+from annoloop.records import Pick, Split, Status
 from annoloop.results import GoldenPlanResult
 from annoloop.steps.context import Context
 from annoloop.steps.passes import shown_before
 from annoloop.steps.summary import BLIND
-from annoloop.store import samples
+from annoloop.store import iterations, samples
+
+OPEN = (Status.UNLABELED, Status.PENDING)
+"""What can still be picked; everything else in the pool counts as covered, or is out."""
 
 
 def blind_golden(context: Context, *, size: int, number: int) -> list[Pick]:
@@ -46,6 +49,14 @@ def _how_many(context: Context, size: int) -> int:
     return max(math.ceil(settings.share * size), min(settings.minimum, size // 2))
 
 
+def default_size(context: Context, remaining: int, *, first: bool) -> int:
+    """The size of the next batch if nobody asks for another (design §2)."""
+    settings = context.settings.select
+    if first:
+        return max(1, min(settings.first_size, math.floor(settings.first_share * remaining)))
+    return min(remaining, max(settings.minimum, int(settings.share * remaining)))
+
+
 def shuffled(
     picks: Sequence[Pick], blind: Sequence[Pick], *, seed: int, number: int
 ) -> list[tuple[Pick, bool]]:
@@ -62,8 +73,10 @@ def plan(context: Context) -> GoldenPlanResult:
     with context.store.read() as connection:
         golden = samples.load(connection, split=Split.GOLDEN)
         known = samples.newest_references(connection, split=Split.GOLDEN)
-    settings = context.settings
-    want = min(len(known), _how_many(context, settings.select.first_size))
+        counts = samples.counts(connection)
+        started = iterations.newest_iteration(connection) is not None
+    left = sum(counts.get((Split.POOL, one), 0) for one in OPEN)
+    want = min(len(known), _how_many(context, default_size(context, left, first=not started)))
     notes = []
     if len(known) < len(golden):
         notes.append(
@@ -73,7 +86,7 @@ def plan(context: Context) -> GoldenPlanResult:
     return GoldenPlanResult(
         golden=len(golden),
         with_reference=len(known),
-        share=settings.golden.share,
+        share=context.settings.golden.share,
         next_batch=want,
         notes=tuple(notes),
     )

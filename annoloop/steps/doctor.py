@@ -10,6 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from annoloop.errors import AnnoloopError
+from annoloop.records import Sample
 from annoloop.results import Check, DoctorResult
 from annoloop.steps.context import Context
 from annoloop.steps.manifest import check_manifest
@@ -110,6 +111,15 @@ def _images(context: Context) -> Check:
         everyone = samples.load(connection)
     gone = [s.path for s in everyone if "://" not in s.uri and not Path(s.uri).is_file()]
     if not gone:
+        changed = [s.path for s in everyone if "://" not in s.uri and _changed(s)]
+        if changed:
+            fix = "Bring the old files back: labels and vectors belong to them."
+            return Check("images", False, f"{len(changed)} were replaced, first {changed[0]}", fix)
         return Check("images", True, f"{len(everyone)} files, all there")
     fix = "Bring them back, or correct [images] root in annoloop.toml."
     return Check("images", False, f"{len(gone)} files are missing, first {gone[0]}", fix)
+
+
+def _changed(sample: Sample) -> bool:
+    """By the length alone: to read every file would make `doctor` as slow as `ingest`."""
+    return Path(sample.uri).stat().st_size != sample.bytes

@@ -22,11 +22,14 @@ from annoloop.records import (
     Status,
 )
 from annoloop.results import EvaluateResult
-from annoloop.steps.context import Context
+from annoloop.steps.context import Context, require_batch_closed
 from annoloop.steps.manifest import check_manifest
 from annoloop.steps.train import newest_model, predictions, train
 from annoloop.store import db, iterations, samples
 from annoloop.store.iterations import Iteration
+
+FEW_IMAGES, FEW_BOXES = 10, 30
+"""Below these a metric on gauge says little, and we say so."""
 
 Truth = dict[str, tuple[Label, ...]]
 Found = dict[str, tuple[Detection, ...]]
@@ -45,7 +48,8 @@ def ensure_trained(context: Context) -> Iteration:
     """The newest iteration with a model of its own; trains (and says so) if it has none."""
     with context.store.read() as connection:
         newest = iterations.newest_iteration(connection)
-    if newest is None or "train" not in newest.steps:
+    newest = require_batch_closed(newest)
+    if "train" not in newest.steps:
         context.say("this iteration has no model yet: training one (annoloop train)")
         train(context)
         with context.store.read() as connection:
@@ -85,8 +89,10 @@ def evaluate(context: Context) -> EvaluateResult:
         failures=dict(Counter(str(f.type) for f in mined)),
         unseen_classes=tuple(c for c in classes if c in in_val and not trained.get(c)),
         without_reference=ground.missing,
-        notes=_notes(ground),
+        notes=_notes(ground, gauge),
     )
+    for note in result.notes:
+        context.say(f"note: {note}")
     _write(context, iteration, result, mined=mined, results=results)
     return result
 
@@ -149,10 +155,19 @@ def _metrics(metrics: Metrics) -> dict[str, Any]:
     return asdict(metrics)
 
 
-def _notes(ground: Ground) -> tuple[str, ...]:
-    if not ground.missing:
-        return ()
-    return (f"{ground.missing} val images have no reference labels and were left out",)
+def _notes(ground: Ground, gauge: Metrics) -> tuple[str, ...]:
+    notes = []
+    if ground.missing:
+        notes.append(
+            f"{ground.missing} val images have no reference labels and were left out: "
+            "`annoloop batch make --kind val` sends them to be labelled"
+        )
+    if gauge.images < FEW_IMAGES or gauge.boxes < FEW_BOXES:
+        notes.append(
+            f"gauge has {gauge.images} labelled images with {gauge.boxes} boxes: its metric is "
+            "close to chance"
+        )
+    return tuple(notes)
 
 
 def _times_opened(context: Context) -> int:

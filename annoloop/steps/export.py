@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
 from annoloop.errors import InputError, NotReadyError
 from annoloop.ports import Writer
-from annoloop.records import Label, LabeledImage
+from annoloop.records import BatchKind, Label, LabeledImage, Split
 from annoloop.results import ExportResult
 from annoloop.steps.context import Context
 from annoloop.steps.train import predictions
@@ -25,7 +26,7 @@ def export(
 ) -> ExportResult:
     """The batch as files for annotators: task order, no mark on blind golden samples."""
     with context.store.read() as connection:
-        batches.get(connection, name)
+        batch = batches.get(connection, name)
         order = [pick.sample_id for pick, _ in batches.load_picks(connection, name)]
         by_id = {s.id: s for s in samples.load(connection, ids=order)}
         schema = samples.schema(connection)
@@ -35,6 +36,8 @@ def export(
             fix="Name them: `annoloop ingest --classes cup,plate`.",
         )
     guesses = _prelabels(context, order) if prelabels else {}
+    if batch.kind is BatchKind.RELABEL and not prelabels:
+        guesses = _current(context, order)
     rows = [
         LabeledImage(
             sample_id=s.id,
@@ -46,11 +49,21 @@ def export(
         )
         for s in (by_id[key] for key in order)
     ]
+    if out.exists() and not out.is_dir():
+        raise InputError(f"{out} is a file", fix="Name a folder to export into.")
     if out.exists() and any(out.iterdir()):
         raise InputError(
             f"{out} is not empty", fix="Export into a new folder, or empty this one first."
         )
-    writer.write(out, rows, classes=schema.classes)
+    part = out.with_name(f".{out.name}.part")  # an export that fails leaves nothing behind
+    shutil.rmtree(part, ignore_errors=True)
+    try:
+        writer.write(part, rows, classes=schema.classes)
+        if out.exists():
+            out.rmdir()
+        part.replace(out)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
     return ExportResult(
         batch=name,
         format=form,
@@ -59,6 +72,15 @@ def export(
         boxes=sum(len(r.labels) for r in rows),
         prelabels=prelabels,
     )
+
+
+def _current(context: Context, ids: Sequence[str]) -> dict[str, tuple[Label, ...]]:
+    """What is to be corrected: the newest answers of the pool, the references of other splits."""
+    with context.store.read() as connection:
+        answers = batches.newest(batches.load_annotations(connection, ids=ids, split=Split.POOL))
+        known = samples.newest_references(connection, ids=ids)
+    labels = {key: one.labels for key, one in known.items()}
+    return {**labels, **{key: one.labels for key, one in answers.items()}}
 
 
 def _prelabels(context: Context, ids: Sequence[str]) -> dict[str, tuple[Label, ...]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 from annoloop import images
 from annoloop.errors import InputError
@@ -109,6 +109,12 @@ def _plan(context: Context, labels: ForeignDataset, *, adopt: bool) -> Plan:
         raise _refusal(odd)
     columns = {path: dict(image.columns) for path, image in matched.items()}
     rule = GroupRule(context.settings.split.group, columns)
+    if new and rule.kind in {"column", "rule"} and not any(rule.group(s.path) for s in new):
+        raise InputError(
+            f"split.group {context.settings.split.group!r} finds no group in any image"
+            + (f"; columns there: {_known(columns)}" if rule.kind == "column" else ""),
+            fix="Correct it in annoloop.toml (or `--group`), or set it to none.",
+        )
     return Plan(
         new=tuple(_placed(s, rule.group(s.path), locked_groups) for s in new),
         references=tuple(
@@ -121,6 +127,10 @@ def _plan(context: Context, labels: ForeignDataset, *, adopt: bool) -> Plan:
         notes=tuple(_notes(context, paths, known)),
         known=len(known),
     )
+
+
+def _known(columns: dict[str, dict[str, str]]) -> str:
+    return ", ".join(sorted({name for row in columns.values() for name in row})) or "none"
 
 
 def _is_labeled(image: ForeignImage, *, adopt: bool) -> bool:
@@ -191,10 +201,3 @@ def _notes(context: Context, paths: Sequence[str], known: dict[str, str]) -> Ite
             f"images lie in {len(folders)} folders; if a folder is a scene, set "
             '[split] group = "folder" before `annoloop split`'
         )
-
-
-def image_folder(path: Path, project: Path) -> str:
-    """How annoloop.toml names the image folder: relative when it lies inside the project."""
-    full = path.resolve()
-    inside = full.is_relative_to(project.resolve())
-    return full.relative_to(project.resolve()).as_posix() if inside else full.as_posix()

@@ -19,10 +19,7 @@ def write_manifest(context: Context, placed: Sequence[Sample], digest: str) -> N
     manifest = {
         "digest": digest,
         "seed": context.settings.split.seed,
-        "splits": {
-            name: [s.id for s in placed if name in (s.split, s.half)]
-            for name in ("test", "mine", "gauge", "golden")
-        },
+        "splits": _members([(s.id, s.split, s.half) for s in placed]),
     }
     file = context.folder / MANIFEST
     part = file.with_suffix(".part")
@@ -37,7 +34,8 @@ def check_manifest(context: Context) -> str:
         rows = samples.locked(connection)
     digest = digest_of(rows)
     try:
-        written = json.loads(file.read_text(encoding="utf-8"))["digest"]
+        document = json.loads(file.read_text(encoding="utf-8"))
+        written, members = document["digest"], document["splits"]
     except FileNotFoundError as error:
         raise LockedSplitError(
             f"the split manifest {MANIFEST} is gone",
@@ -48,13 +46,23 @@ def check_manifest(context: Context) -> str:
             f"{MANIFEST} is not the file that annoloop wrote ({error!r})",
             fix="Bring it back from version control or a backup.",
         ) from error
-    if written != digest:
+    if written != digest or members != _members(rows):
         raise LockedSplitError(
             f"the splits in the database do not match {MANIFEST} "
             f"({digest[:12]}… against {str(written)[:12]}…)",
             fix="One of them was edited. Bring back the one that was; splits never change.",
         )
     return digest
+
+
+def _members(
+    rows: Sequence[tuple[str, Split | None, Half | None]],
+) -> dict[str, list[str]]:
+    """Part → ids of its samples, for people who read the manifest."""
+    return {
+        part: [key for key, side, half in rows if part in (side, half)]
+        for part in ("test", "mine", "gauge", "golden")
+    }
 
 
 def digest_of(rows: Sequence[tuple[str, Split, Half | None]]) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from sqlalchemy import Connection
 
+from annoloop.core.control import MIN_PASSES
 from annoloop.core.golden_check import GoldenPasses
 from annoloop.records import Annotation, Answer, Batch, BatchKind, GoldenVerdict, Label, Split
 from annoloop.store import batches, iterations, samples
@@ -40,8 +41,8 @@ def baseline_passes(connection: Connection) -> list[tuple[str, str, Pass]]:
 def gather(connection: Connection, iteration: Iteration) -> GoldenPasses:
     """What the check of one iteration compares, with image paths as keys.
 
-    Qualification passes are the baseline; without any, the passes of earlier iterations that
-    passed or were accepted.
+    Three qualification passes are the baseline; until there are three, the passes of earlier
+    iterations that did not fail, or were accepted, count too.
     """
     paths = _paths(connection)
     known = samples.newest_references(connection, split=Split.GOLDEN)
@@ -52,11 +53,12 @@ def gather(connection: Connection, iteration: Iteration) -> GoldenPasses:
         if one.number < iteration.number
     ]
     in_control = [labels for one, labels in earlier if labels and _accepted(one)]
+    enough = len(qualified) >= MIN_PASSES
     answers = _blind_answers(connection, iteration)
     return GoldenPasses(
         reference={paths[key]: one.labels for key, one in known.items()},
-        baselines=qualified or in_control,
-        since=[labels for _, labels in earlier if labels] if qualified else (),
+        baselines=qualified if enough else [*in_control, *qualified],
+        since=[labels for _, labels in earlier if labels] if enough else (),
         new=_pass(answers, paths),
         annotators={paths[key]: one.annotator for key, one in answers.items()},
     )

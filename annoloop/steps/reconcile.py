@@ -7,7 +7,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 
 from annoloop.errors import AnswersError
-from annoloop.records import Annotation, ForeignDataset, ForeignImage, Problem, Sample, Schema
+from annoloop.records import (
+    Annotation,
+    Box,
+    ForeignDataset,
+    ForeignImage,
+    Problem,
+    Sample,
+    Schema,
+)
+
+LEAST_INSIDE = 0.1
+"""Share of a box that has to lie in its image; less is a mistake, not a rounding."""
 
 TOLERANCE = 1.0
 """Pixels by which a box may leave its image before it is reported; rounding does less."""
@@ -76,6 +87,19 @@ def _task_of(
     return same_name[0] if len(same_name) == 1 else None
 
 
+def refuse_other_sizes(matched: Mapping[str, ForeignImage], tasks: Mapping[str, Sample]) -> None:
+    """Raise AnswersError if boxes were drawn on another size than the image has."""
+    for key, image in sorted(matched.items()):
+        sample = tasks[key]
+        drawn = (image.width or sample.width, image.height or sample.height)
+        if image.labels and drawn != (sample.width, sample.height):
+            raise AnswersError(
+                f"{sample.path}: its boxes were drawn on {drawn[0]} × {drawn[1]} pixels, the image "
+                f"has {sample.width} × {sample.height}; nothing was merged",
+                fix="Scale the boxes to the image, or label the images as they were exported.",
+            )
+
+
 def partly_outside(given: Sequence[Annotation], tasks: Mapping[str, Sample]) -> list[Problem]:
     """Boxes that leave their image are reported. Raises AnswersError for one wholly outside."""
     problems = []
@@ -83,9 +107,9 @@ def partly_outside(given: Sequence[Annotation], tasks: Mapping[str, Sample]) -> 
         sample = tasks[one.sample_id]
         for number, label in enumerate(one.labels, start=1):
             x, y, w, h = label.box
-            if x >= sample.width or y >= sample.height or x + w <= 0 or y + h <= 0:
+            if _share_inside(label.box, sample) < LEAST_INSIDE:
                 raise AnswersError(
-                    f"{sample.path}: box {number} {label.box} lies outside the "
+                    f"{sample.path}: box {number} {label.box} lies (almost) outside the "
                     f"{sample.width} × {sample.height} image; nothing was merged",
                     fix="Correct it in the file: boxes are x, y, width, height in pixels.",
                 )
@@ -94,3 +118,22 @@ def partly_outside(given: Sequence[Annotation], tasks: Mapping[str, Sample]) -> 
                 what = f"leaves the image by {over:.1f} pixels"
                 problems.append(Problem(sample.path, f"box {number}", what, "kept as it is"))
     return problems
+
+
+def _share_inside(box: Box, sample: Sample) -> float:
+    x, y, w, h = box
+    wide = min(x + w, sample.width) - max(x, 0.0)
+    high = min(y + h, sample.height) - max(y, 0.0)
+    return max(wide, 0.0) * max(high, 0.0) / (w * h)
+
+
+def overruled(given: Sequence[Annotation], before: Mapping[str, Annotation]) -> list[str]:
+    """Sample ids whose newest answer was another person's and says something else."""
+    found = []
+    for one in given:
+        other = before.get(one.sample_id)
+        if other is None or other.annotator == one.annotator:
+            continue
+        if (other.answer, other.labels) != (one.answer, one.labels):
+            found.append(one.sample_id)
+    return found

@@ -33,7 +33,8 @@ def run(context: Context, *, limit: int | None = None, unattended: bool = False)
             if not _anything_left(context):
                 return _result(context, done, "no unlabeled image is left in the pool")
             chosen = select(context, Wish())
-            context.say(f"batch {chosen.batch}: {chosen.size} images {dict(chosen.by_source)}")
+            parts = ", ".join(f"{number} {name}" for name, number in chosen.by_source.items())
+            context.say(f"batch {chosen.batch}: {chosen.size} images ({parts})")
             continue
         if "annotate" not in newest.steps:
             if not unattended:
@@ -45,7 +46,7 @@ def run(context: Context, *, limit: int | None = None, unattended: bool = False)
         try:
             made = decide(context)
         except GoldenError as error:
-            return _result(context, done, error.problem)
+            return _result(context, done, error.problem, golden_failed=True)
         done += 1
         context.say(f"{made.iteration}: {made.reason}")
 
@@ -63,7 +64,7 @@ def _verdict(iteration: Iteration | None) -> StopVerdict | None:
 
 def _anything_left(context: Context) -> bool:
     from annoloop.records import Split
-    from annoloop.steps.score import OPEN
+    from annoloop.steps.blind import OPEN
 
     with context.store.read() as connection:
         counts = samples.counts(connection)
@@ -71,11 +72,12 @@ def _anything_left(context: Context) -> bool:
     return any(counts.get((side, one), 0) for side in sides for one in OPEN)
 
 
-def _result(context: Context, done: int, why: str) -> RunResult:
+def _result(context: Context, done: int, why: str, *, golden_failed: bool = False) -> RunResult:
     now = status(context)
     return RunResult(
         iterations=done,
         stopped_because=why,
+        golden_failed=golden_failed,
         verdict=now.verdict,
         open_batch=now.open_batch,
         next_step=now.next_step,

@@ -10,13 +10,11 @@ from annoloop.core import coverage
 from annoloop.errors import NotReadyError
 from annoloop.records import Split, Status
 from annoloop.results import ScoreResult
+from annoloop.steps.blind import OPEN
 from annoloop.steps.context import Context
 from annoloop.steps.embed import ensure_embedded
 from annoloop.steps.split import ensure_split
 from annoloop.store import batches, db, samples
-
-OPEN = (Status.UNLABELED, Status.PENDING)
-"""What can still be picked; everything else in the pool counts as covered, or is out."""
 
 
 def score(context: Context) -> ScoreResult:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -14,12 +13,12 @@ from annoloop.core import selection
 from annoloop.errors import BatchOpenError, BusyError, GoldenError, NotReadyError
 from annoloop.records import Batch, BatchKind, Pick, Selection, Split, Status
 from annoloop.results import SelectResult
-from annoloop.steps.blind import blind_golden, shuffled
+from annoloop.steps.blind import OPEN, blind_golden, default_size, shuffled
 from annoloop.steps.candidates import candidates_of, failure_queries, labelled_vectors
 from annoloop.steps.context import Context, refuse_locked
 from annoloop.steps.contrast import contrast
 from annoloop.steps.decide import ensure_decided
-from annoloop.steps.score import OPEN, ensure_scored
+from annoloop.steps.score import ensure_scored
 from annoloop.steps.signal import signal_notes
 from annoloop.steps.split import ensure_split
 from annoloop.steps.summary import view
@@ -82,7 +81,8 @@ def _ready(context: Context) -> Iteration | None:
     if golden.get("verdict") == "fail" and not golden.get("accepted"):
         raise GoldenError(
             f"the golden check of {before.name} failed: {golden.get('reason')}",
-            fix='Fix the labels, or accept it: `annoloop golden check --accept "why"`.',
+            fix="Correct the batch's labels (`annoloop batch make --kind relabel --of "
+            f'{before.batch}`), then say so: `annoloop golden check --accept "relabelled"`.',
         )
     verdict = before.steps["decide"].record
     if verdict.get("verdict") != "continue":
@@ -104,7 +104,11 @@ def _plan(context: Context, wish: Wish, before: Iteration | None) -> Plan:
             fix="Add images and run `annoloop ingest`; new images join the pool.",
         )
     settings = context.settings.select
-    size = wish.size if wish.size is not None else _default_size(context, len(pool), before)
+    size = (
+        wish.size
+        if wish.size is not None
+        else default_size(context, len(pool), first=before is None)
+    )
     mix = dict(wish.mix or settings.mix)
     if before is None:
         mix = {"coverage": 1.0} if wish.mix is None else mix
@@ -145,13 +149,6 @@ def _readable(pick: Pick, paths: Mapping[str, str]) -> Pick:
     """Core knows samples by id; people know them by path."""
     reason = ID.sub(lambda hit: paths.get(hit[0], hit[0]), pick.reason)
     return replace(pick, reason=reason)
-
-
-def _default_size(context: Context, remaining: int, before: Iteration | None) -> int:
-    settings = context.settings.select
-    if before is None:
-        return max(1, min(settings.first_size, math.floor(settings.first_share * remaining)))
-    return min(remaining, max(settings.minimum, int(settings.share * remaining)))
 
 
 def _result(plan: Plan, name: str, wish: Wish, *, blind: int) -> SelectResult:

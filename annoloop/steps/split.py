@@ -5,18 +5,19 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import pairwise
 
 import numpy as np
 
 from annoloop.core import splits
 from annoloop.errors import NotReadyError
-from annoloop.records import Half, Sample, Split, Status
-from annoloop.results import Leak, SplitResult
+from annoloop.records import Sample, Split
+from annoloop.results import SplitResult
 from annoloop.steps.adopt import adopt_labels
 from annoloop.steps.context import Context
 from annoloop.steps.groups import GroupRule
+from annoloop.steps.leaks import split_result
 from annoloop.steps.manifest import check_manifest, digest_of, write_manifest
+from annoloop.steps.newcomers import check_newcomers
 from annoloop.steps.twins import Twins, find_twins, positions
 from annoloop.store import db, samples
 
@@ -32,7 +33,7 @@ def split(context: Context) -> SplitResult:
         )
     if locked:
         check_manifest(context)
-        return _check_newcomers(context, everything)
+        return check_newcomers(context, everything)
     return _make(context, everything)
 
 
@@ -72,7 +73,7 @@ def _make(context: Context, everything: list[Sample]) -> SplitResult:
         for i, s in enumerate(everything)
     ]
     digest, adopted = _write(context, placed, twins)
-    return _result(placed, twins, digest, extra=(*units.notes, *assigned.notes, *adopted))
+    return split_result(placed, twins, digest, extra=(*units.notes, *assigned.notes, *adopted))
 
 
 def _write(context: Context, placed: Sequence[Sample], twins: Twins) -> tuple[str, tuple[str, ...]]:
@@ -101,79 +102,3 @@ def _write(context: Context, placed: Sequence[Sample], twins: Twins) -> tuple[st
         # `split` overwrites; the other order could leave locked splits without their proof.
         write_manifest(context, placed, digest)
     return digest, adopted
-
-
-def _check_newcomers(context: Context, everything: list[Sample]) -> SplitResult:
-    """What joined the pool after the lock: its near-duplicates of locked samples are skipped."""
-    twins = find_twins(context, everything) if context.settings.split.near_duplicates else Twins()
-    by_id = {s.id: s for s in everything}
-    leaking: dict[str, str] = {}
-    for a, b in twins.all:
-        for one, other in ((by_id[a], by_id[b]), (by_id[b], by_id[a])):
-            if one.split is Split.POOL and other.split is not Split.POOL:
-                leaking[one.id] = f"near-duplicate of {other.path} in {other.split}"
-    open_to_skip = {
-        key: why for key, why in leaking.items() if by_id[key].status is Status.UNLABELED
-    }
-    with context.store.write() as connection:
-        samples.add_near_duplicates(connection, twins.pairs, binding=True)
-        samples.add_near_duplicates(connection, twins.apart, binding=False)
-        samples.set_status(
-            connection,
-            open_to_skip,
-            status=Status.SKIPPED,
-            came_from=(Status.UNLABELED,),
-            why=open_to_skip,
-        )
-        if open_to_skip:
-            db.record(
-                connection,
-                at=context.now(),
-                who=context.who,
-                what="skip near-duplicates",
-                target="pool",
-                details=open_to_skip,
-            )
-    notes = (
-        (f"{len(open_to_skip)} new pool images are skipped: they would leak a locked image",)
-        if open_to_skip
-        else ()
-    )
-    return _result(everything, twins, check_manifest(context), extra=notes)
-
-
-def _result(
-    placed: Sequence[Sample], twins: Twins, digest: str, *, extra: Sequence[str] = ()
-) -> SplitResult:
-    by_id = {s.id: s for s in placed}
-    leaks = tuple(_leaks(by_id, twins))
-    counts = Counter(str(s.split) for s in placed)
-    halves = Counter(str(s.half) for s in placed if s.half is not None)
-    return SplitResult(
-        counts={name: counts.get(name, 0) for name in map(str, Split)},
-        halves={name: halves.get(name, 0) for name in map(str, Half)},
-        groups=len({s.group for s in placed if s.group is not None}),
-        near_duplicates=len(twins.all),
-        leaks=leaks,
-        digest=digest,
-        notes=(*twins.notes, *extra),
-    )
-
-
-def _leaks(by_id: dict[str, Sample], twins: Twins) -> list[Leak]:
-    found = []
-    for a, b in twins.all:
-        one, other = by_id[a], by_id[b]
-        if one.split != other.split or one.half != other.half:
-            sides = [str(s.half or s.split) for s in (one, other)]
-            found.append(Leak(one.path, sides[0], other.path, sides[1], "near-duplicate"))
-    groups: dict[str, list[Sample]] = {}
-    for sample in by_id.values():
-        if sample.group is not None:
-            groups.setdefault(sample.group, []).append(sample)
-    for name, members in sorted(groups.items()):
-        for one, other in pairwise(members):
-            if one.split != other.split:
-                sides = [str(one.split), str(other.split)]
-                found.append(Leak(one.path, sides[0], other.path, sides[1], f"group {name}"))
-    return found

@@ -5,22 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import Connection
-
 from annoloop.records import Split, Status
-from annoloop.results import BatchSummary, IterationRow, PoolProgress, StatusResult
+from annoloop.results import IterationRow, PoolProgress, StatusResult
 from annoloop.steps.context import Context
+from annoloop.steps.guide import next_step
 from annoloop.steps.summary import summaries
 from annoloop.store import iterations, samples
 from annoloop.store.iterations import Iteration
-
-NEXT = {
-    "annotate": "annotate batch {batch}, then `annoloop annotate close {batch}`",
-    "golden": "`annoloop golden check`",
-    "train": "`annoloop train`",
-    "evaluate": "`annoloop evaluate`",
-    "decide": "`annoloop decide`",
-}
 
 
 def status(context: Context) -> StatusResult:
@@ -30,6 +21,7 @@ def status(context: Context) -> StatusResult:
         classes = samples.schema(connection).classes
         all_batches = summaries(connection)
         history = iterations.load_iterations(connection)
+        val_labeled = bool(history) or samples.has_references(connection, Split.VAL)
         opened = iterations.looks_at(connection, iterations.TEST_LOOK)
     metric = context.settings.stop.metric
     rows = tuple(iteration_row(one, metric) for one in history)
@@ -49,11 +41,21 @@ def status(context: Context) -> StatusResult:
         metric=metric,
         target=context.settings.stop.target,
         open_batch=open_batch,
-        next_step=next_step(history, all_batches, counts),
-        golden=rows[-1].golden if rows else None,
+        next_step=next_step(history, all_batches, counts, val_labeled=val_labeled),
+        golden=next((r.golden for r in reversed(rows) if r.golden), None),
+        golden_reason=_golden_reason(history),
         verdict=next((r.verdict for r in reversed(rows) if r.verdict), None),
         test_opened=opened,
     )
+
+
+def _golden_reason(history: list[Iteration]) -> str | None:
+    checked = next((one for one in reversed(history) if "golden" in one.steps), None)
+    if checked is None:
+        return None
+    record = checked.steps["golden"].record
+    accepted = f"; accepted: {record['accepted']}" if record.get("accepted") else ""
+    return f"{checked.name} {record['verdict']}: {record['reason']}{accepted}"
 
 
 def _pool(counts: Mapping[tuple[Split | None, Status], int]) -> PoolProgress:
@@ -99,34 +101,3 @@ def iteration_row(one: Iteration, metric: str) -> IterationRow:
         reason=decided.get("reason"),
         seconds=float(trained.get("seconds", 0.0)),
     )
-
-
-def next_step(
-    history: list[Iteration],
-    all_batches: list[BatchSummary],
-    counts: Mapping[tuple[Split | None, Status], int],
-) -> str:
-    """What a person should do next, in words, with the command."""
-    if not counts:
-        return "add images: `annoloop ingest`"
-    if any(side is None for side, _ in counts):
-        return "make the splits: `annoloop split`"
-    waiting = next((b for b in all_batches if b.open and b.kind != "select"), None)
-    if waiting is not None:
-        return NEXT["annotate"].format(batch=waiting.name)
-    if not history:
-        return "choose the first batch: `annoloop select`"
-    step = history[-1].next_step
-    if step is not None:
-        return NEXT[step].format(batch=history[-1].batch)
-    verdict = str(history[-1].steps["decide"].record["verdict"])
-    if verdict == "continue":
-        return "choose the next batch: `annoloop select`"
-    if verdict == "fix_labels":
-        return "fix the labels that the golden check found, then `annoloop golden check`"
-    return f"the loop says {verdict}: open the test split once, `annoloop evaluate --split test`"
-
-
-def table(connection: Connection, metric: str) -> tuple[IterationRow, ...]:
-    """The table of iterations."""
-    return tuple(iteration_row(one, metric) for one in iterations.load_iterations(connection))

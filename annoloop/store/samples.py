@@ -283,6 +283,13 @@ def count_referenced(connection: Connection) -> int:
     return int(connection.execute(query).scalar() or 0)
 
 
+def has_references(connection: Connection, split: Split) -> bool:
+    """True if any sample of the split has reference labels."""
+    inside = select(samples.c.id).where(samples.c.split == split)
+    query = select(references.c.seq).where(references.c.sample_id.in_(inside)).limit(1)
+    return connection.execute(query).first() is not None
+
+
 def add_near_duplicates(
     connection: Connection, pairs: Iterable[tuple[str, str]], *, binding: bool
 ) -> None:

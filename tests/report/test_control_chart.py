@@ -26,7 +26,7 @@ def test_without_enough_passes_there_is_no_alarm_line() -> None:
     chart = control_chart([clean])
     assert chart is not None
     assert chart.title == "v0: no error in the golden boxes; no alarm line with so few passes"
-    assert "fail from here" not in chart.svg
+    assert "alarm for misses" not in chart.svg
 
 
 def test_lines_differ_by_mark_and_dash_not_only_by_colour() -> None:

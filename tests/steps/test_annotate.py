@@ -151,3 +151,37 @@ def test_a_batch_without_an_answer_cannot_be_closed(exported) -> None:
     with pytest.raises(BatchError, match="no answer at all"):
         project.annotate_close("v0")
     assert project.status().open_batch == "v0"
+
+
+def test_boxes_drawn_on_another_size_are_refused(exported) -> None:
+    project, document = exported
+    document["images"][0] |= {"width": 160, "height": 128}
+    document["annotations"] = [box(document["images"][0], 1)]
+    with pytest.raises(AnswersError, match="drawn on 160 × 128"):
+        back(project, document)
+
+
+def test_a_box_that_hardly_touches_its_image_is_refused(exported) -> None:
+    project, document = exported
+    document["annotations"] = [box(document["images"][0], 1, [1, 2, 9000, 10])]
+    with pytest.raises(AnswersError, match="outside"):
+        back(project, document)
+
+
+def test_another_persons_answer_is_overruled_aloud(exported) -> None:
+    project, document = exported
+    document["annotations"] = [box(document["images"][0], 1)]
+    assert back(project, document).notes == (
+        "5 images are listed without boxes and nobody says that they were looked at: "
+        '`"reviewed": true` on the image or `--empty-means reviewed` makes them empty '
+        "(docs/annotate.md)",
+    )
+    document["annotations"] = []
+    file = project.folder / "bob.json"
+    file.write_text(json.dumps(document))
+    made = project.annotate_import(
+        file, batch="v0", annotator="bob", allow=["empty_means_reviewed"]
+    )
+    assert made.notes == (
+        "1 images had another person's answer that differs; the newest counts, both are kept",
+    )

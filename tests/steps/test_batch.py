@@ -34,6 +34,10 @@ def test_a_relabel_batch_corrects_the_pool_and_the_reference(
         val = samples.load(connection, split=Split.VAL)[0]
     made = evaluated.batch_make("relabel", paths=[pool.path, val.path])
     assert (made.batch, made.size) == ("relabel-1", 2)
+    exported = evaluated.batch_export("relabel-1", tmp_path / "current")
+    with evaluated.store.read() as connection:
+        before = samples.newest_references(connection, ids=[pool.id, val.id])
+    assert exported.boxes == sum(len(one.labels) for one in before.values())
     answer_all(evaluated, "relabel-1", tmp_path / "out")
     with evaluated.store.read() as connection:
         reference = samples.newest_references(connection, ids=[pool.id, val.id])

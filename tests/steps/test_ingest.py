@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from annoloop.errors import InputError
+from annoloop.errors import InputError, ProjectError
 from annoloop.project import Project
 from annoloop.records import Source, Split, Status
 from annoloop.store import samples
@@ -60,10 +60,11 @@ def test_a_bad_image_is_named_and_nothing_is_added(data: Path) -> None:
     for name in ("scene_003/frame_0.png", "scene_004/zz.jpg"):
         assert name in caught.value.problem
     assert "--skip-bad" in caught.value.fix
-    assert everyone(Project(data / "p")) == {}
-    made = Project(data / "p", overrides={"images": {"skip_bad": True}}).ingest()
-    assert made.images_added == 19
-    assert {p.file for p in made.refused} == {"scene_003/frame_0.png", "scene_004/zz.jpg"}
+    assert not (data / "p" / "annoloop.toml").exists()
+    project = start(data, overrides={"images": {"skip_bad": True}})
+    assert len(everyone(project)) == 19
+    again = Project(project.folder, overrides={"images": {"skip_bad": True}}).ingest()
+    assert {p.file for p in again.refused} == {"scene_003/frame_0.png", "scene_004/zz.jpg"}
 
 
 def test_labels_without_an_image_are_refused_or_listed(data: Path) -> None:
@@ -72,10 +73,10 @@ def test_labels_without_an_image_are_refused_or_listed(data: Path) -> None:
     (data / "labels.json").write_text(json.dumps(document))
     with pytest.raises(InputError, match=r"ghost\.png"):
         start(data)
-    made = Project(data / "p", overrides={"images": {"skip_bad": True}}).ingest(
-        Source(None, str(data / "labels.json"))
-    )
-    assert [p.file for p in made.problems] == ["ghost.png"]
+    source = Source(str(data / "images"), str(data / "labels.json"))
+    skipping = {"images": {"skip_bad": True}}
+    _, made = Project.init(data / "p", source, overrides=skipping)
+    assert [p.file for p in made.ingest.problems] == ["ghost.png"]
 
 
 def test_labels_of_another_image_size_are_reported(data: Path) -> None:
@@ -167,3 +168,34 @@ def test_a_project_can_be_moved_with_its_images(data: Path, tmp_path: Path) -> N
     assert project.status().iterations[0].metric is not None
     images = next(c for c in project.doctor().checks if c.name == "images")
     assert images.found == "20 files, all there"
+
+
+def test_a_grouping_that_finds_nothing_is_refused(data: Path) -> None:
+    source = Source(str(data / "images"), str(data / "labels.json"))
+    for group in ("column:scen", "rule:clip_(.)"):
+        with pytest.raises(InputError, match="finds no group in any image"):
+            Project.init(data / "p", source, group=group)
+
+
+def test_an_existing_project_is_not_made_again_from_other_images(data: Path) -> None:
+    start(data)
+    (data / "other").mkdir()
+    with pytest.raises(ProjectError, match="a project already"):
+        Project.init(data / "p", Source(str(data / "other")))
+    assert start(data).status().samples == 20
+
+
+def test_a_lost_database_is_named(data: Path) -> None:
+    project = start(data)
+    project.split()
+    project.store.file.unlink()
+    with pytest.raises(ProjectError, match=r"annoloop\.db is gone"):
+        Project(data / "p")
+
+
+def test_a_replaced_image_is_found_by_doctor(data: Path) -> None:
+    project = start(data)
+    (data / "images" / "scene_000" / "frame_0.png").write_bytes(b"something else")
+    check = next(c for c in project.doctor().checks if c.name == "images")
+    assert not check.ok
+    assert "scene_000/frame_0.png" in check.found

@@ -56,6 +56,10 @@ def test_the_manifest_names_every_locked_sample(project: Project) -> None:
     ("damage", "problem"),
     [
         (lambda f: f.unlink(), "is gone"),
+        (
+            lambda f: f.write_text(f.read_text().replace('"golden": [', '"golden": ["x",')),
+            "not match",
+        ),
         (lambda f: f.write_text("{}"), "not the file that annoloop wrote"),
         (lambda f: f.write_text("{"), "not the file that annoloop wrote"),
         (

@@ -1,0 +1,48 @@
+"""`init`: the folder of a new project, or the same one again after a kill."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from annoloop import settings
+from annoloop.errors import InputError, ProjectError
+from annoloop.records import Source
+
+
+def prepare(folder: Path, source: Source, *, group: str) -> tuple[Path, bool]:
+    """Make folder and annoloop.toml if they are not there; True if they were not."""
+    where = folder.resolve()
+    file = where / settings.FILE
+    if source.images is None:
+        raise InputError("a project needs images", fix="Say where they are: `--images PATH`.")
+    if not Path(source.images).is_dir():
+        raise InputError(
+            f"there is no folder of images at {source.images}", fix="Correct `--images`."
+        )
+    if where.exists() and not where.is_dir():
+        raise InputError(f"{where} is a file", fix="Name a folder for the project.")
+    if file.exists():
+        return where, False
+    where.mkdir(parents=True, exist_ok=True)
+    part = file.with_suffix(".part")
+    root = image_folder(Path(source.images), where)
+    part.write_text(settings.template(root, group=group), encoding="utf-8")
+    part.replace(file)
+    return where, True
+
+
+def refuse_another(where: Path, source: Source, known: settings.Settings, *, group: str) -> None:
+    """Raise ProjectError if a project that exists was made of other images or groups."""
+    same = Path(source.images or "").resolve() == (where / known.images.root).resolve()
+    if not same or group not in {"none", known.split.group}:
+        raise ProjectError(
+            f"{where} is a project already, with other images or another grouping",
+            fix="Change them in its annoloop.toml, or make the new project elsewhere.",
+        )
+
+
+def image_folder(path: Path, project: Path) -> str:
+    """How annoloop.toml names the image folder: relative when it lies inside the project."""
+    full = path.resolve()
+    inside = full.is_relative_to(project.resolve())
+    return full.relative_to(project.resolve()).as_posix() if inside else full.as_posix()
