@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import median
 
 from annoloop.core.agreement import match_pass, plain
 from annoloop.core.golden_advice import MIN_BOXES, MIN_IMAGES
@@ -21,7 +23,8 @@ class GoldenStatistics:
 
     `samples` is the size of the golden set; `samples_with_labels` and `samples_empty` are answered
     ones with and without boxes; `mean_per_image` and `empty_share` are over all answered samples
-    (0 when there are none). `class_counts` has every class in schema order, `top_classes` the five
+    (0 when there are none); `median_side` is the square root of the area in pixels, `median_aspect`
+    width over height (None without boxes). `class_counts` has every class in schema order, `top_classes` the five
     most frequent, most first.
     """
 
@@ -33,6 +36,8 @@ class GoldenStatistics:
     top_classes: Mapping[str, int]
     mean_per_image: float
     empty_share: float
+    median_side: float | None
+    median_aspect: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +71,7 @@ def statistics(
     class_counts = {name: counts[position] for position, name in enumerate(classes)}
     # sorted() is stable, so classes with equal counts stay in schema order
     ranked = sorted(class_counts, key=lambda name: -class_counts[name])
+    sizes = [label.box[2:] for rows in labels.values() for label in rows]
     empty = sum(not rows for rows in labels.values())
     answered = max(len(labels), 1)
     return GoldenStatistics(
@@ -77,6 +83,8 @@ def statistics(
         top_classes={n: class_counts[n] for n in ranked[:TOP_CLASSES] if class_counts[n]},
         mean_per_image=counts.total() / answered,
         empty_share=empty / answered,
+        median_side=median(math.sqrt(w * h) for w, h in sizes) if sizes else None,
+        median_aspect=median(w / h for w, h in sizes) if sizes else None,
     )
 
 

@@ -24,10 +24,11 @@ def export(
     out: Path,
     prelabels: bool = False,
 ) -> ExportResult:
-    """The batch as files for annotators: task order, no mark on blind golden samples."""
+    """The batch as files for annotators: shuffled, no mark on blind golden samples."""
     with context.store.read() as connection:
         batch = batches.get(connection, name)
-        order = [pick.sample_id for pick, _ in batches.load_picks(connection, name)]
+        # By id, which is a hash: neither rank nor what is hidden can be read off the order.
+        order = sorted(pick.sample_id for pick, _ in batches.load_picks(connection, name))
         by_id = {s.id: s for s in samples.load(connection, ids=order)}
         schema = samples.schema(connection)
     if not schema.classes:

@@ -127,6 +127,16 @@ def test_a_sparse_line_that_misleads_costs_time_only():
     agree(x, draws, n_neighbours=300)
 
 
+def test_rows_just_at_the_bound_count():
+    # Every other row lies at distance 5, on one side or the other: the first 300 are the nearest.
+    x = np.zeros((2600, 2), np.float32)
+    x[1::2, 0], x[2::2, 0] = -5, 5
+    raw = zcore(x, Draws(np.int32([[0, 1]]), np.float32([[0.1, 0]])), n_neighbours=300)
+    assert raw[0] == 1
+    np.testing.assert_allclose(raw[1:301], -1 / 300, rtol=0, atol=1e-12)
+    assert not raw[301:].any()
+
+
 def test_a_draw_by_hand():
     x = np.array([[0, 0], [1, 0], [3, 0], [3, 0]], np.float32)
     draw = Draws(np.int32([[0, 1]]), np.float32([[0.2, 0.1]]))

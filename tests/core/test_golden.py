@@ -135,3 +135,10 @@ def test_the_order_of_boxes_does_not_matter(first, second, random):
     mixed = {"s": random.sample(answer["s"], len(second))}
     one, other = tolerance_check(reference, answer), tolerance_check(reference, mixed)
     assert (one.missed, one.spurious, one.boxes) == (other.missed, other.spurious, other.boxes)
+
+
+def test_sizes_and_shapes_are_medians_over_all_boxes():
+    labels = {"a": [Label(0, (0, 0, 4, 9))], "b": [Label(0, (0, 0, 8, 2)), Label(0, (5, 5, 5, 5))]}
+    found = statistics(labels, 2, classes=["cup"])
+    assert (found.median_side, found.median_aspect) == (5.0, 1.0)
+    assert statistics({}, 2, classes=["cup"]).median_side is None
