@@ -24,8 +24,8 @@ class GoldenStatistics:
     `samples` is the size of the golden set; `samples_with_labels` and `samples_empty` are answered
     ones with and without boxes; `mean_per_image` and `empty_share` are over all answered samples
     (0 when there are none); `median_side` is the square root of the area in pixels, `median_aspect`
-    width over height (None without boxes). `class_counts` has every class in schema order, `top_classes` the five
-    most frequent, most first.
+    width over height (None without boxes). `class_counts` has every class in schema order,
+    `top_classes` the five most frequent, most first.
     """
 
     samples: int
