@@ -38,12 +38,15 @@ class Draws:
 
 
 def default_draws(n: int) -> int:
-    """How many draws make two seeds rank n rows alike: 5,000 a row, 10 million at most.
+    """How many draws to make for n rows: 5,000 a row up to 2,000 rows, then about equal time.
 
     What a draw says about one row is mostly luck (the row gains in one of n draws), so agreement
-    depends on draws per row. benchmarks/zcore.md has the measurements and what they cost.
+    of two seeds depends on draws per row: 5,000 give a Spearman correlation of 0.95 and more. A
+    draw costs about sqrt(n), so beyond 2,000 rows the number falls with sqrt(n), to the paper's
+    million: minutes, not hours, and seeds agree less. benchmarks/zcore.md has the measurements.
     """
-    return min(5_000 * n, 10_000_000)
+    steady = round(10_000_000 * (2_000 / max(n, 1)) ** 0.5)
+    return min(5_000 * n, max(steady, 1_000_000))
 
 
 def make_draws(embeddings: NDArray[Any], n_draws: int, *, rng: np.random.Generator) -> Draws:
