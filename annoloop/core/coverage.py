@@ -46,7 +46,7 @@ def default_draws(n: int) -> int:
     million: minutes, not hours, and seeds agree less. benchmarks/zcore.md has the measurements.
     """
     steady = round(10_000_000 * (2_000 / max(n, 1)) ** 0.5)
-    return min(5_000 * n, max(steady, 1_000_000))
+    return int(min(5_000 * n, max(steady, 1_000_000)))
 
 
 def make_draws(embeddings: NDArray[Any], n_draws: int, *, rng: np.random.Generator) -> Draws:
