@@ -41,7 +41,7 @@ def default_draws(n: int) -> int:
     """How many draws to make for n rows: 5,000 a row up to 2,000 rows, then about equal time.
 
     What a draw says about one row is mostly luck (the row gains in one of n draws), so agreement
-    of two seeds depends on draws per row: 5,000 give a Spearman correlation of 0.95 and more. A
+    of two seeds depends on draws per row: 5,000 give a Spearman correlation of 0.90 to 0.98. A
     draw costs about sqrt(n), so beyond 2,000 rows the number falls with sqrt(n), to the paper's
     million: minutes, not hours, and seeds agree less. benchmarks/zcore.md has the measurements.
     """
