@@ -301,7 +301,7 @@ def _bound(line: Line, other: Other, q: Query, wanted: int, room: NDArray[np.flo
     m = len(order)
     share = wanted * m / len(line.order)
     # Three standard deviations above the expected rank: one bound in a thousand is too small.
-    rank = int(share + 3 * np.sqrt(share)) + 2
+    rank = int(share + 2 * np.sqrt(share)) + 2
     if rank > m:
         return np.inf
     place = _rank(values, q.a, 0.0, False)

@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from annoloop.core.zcore_kernel import Chunk, Line, Table
 
-BLOCK = 1 << 14
-"""Rows read at once, so that no copy of all rows is held beside the columns."""
+BLOCK = 512
+"""Rows turned into columns at once: what is read stays near until all of it is written."""
 SAMPLE = 4096
 """Rows, evenly spread, that the bins and the density along each dimension are judged from."""
-STRIDE = 13
+STRIDE = 19
 """Every so-many-th row is sparse; a prime, to miss the rhythm of cameras and frames."""
 CHUNK = 512
 """Draws between two looks at progress and cancellation: tens of milliseconds."""
@@ -32,15 +32,20 @@ def empty_table(embeddings: NDArray[Any], sample: NDArray[np.float64]) -> Table:
     Bin edges are quantiles of the sample: any edges are right, these are narrow where rows are.
     """
     n, d = embeddings.shape
+    edges = np.full((d, 257), np.inf)
+    edges[:, :256] = sample[:, np.arange(256) * sample.shape[1] // 256]
+    edges[:, 0] = -np.inf
+    codes = np.empty((d, n), np.uint8)
+    return Table(_columns(embeddings), codes, edges, _columns(embeddings[::STRIDE]))
+
+
+def _columns(embeddings: NDArray[Any]) -> NDArray[Any]:
+    n, d = embeddings.shape
     narrow = embeddings.dtype in (np.float16, np.float32)
     columns = np.empty((d, n), np.float32 if narrow else np.float64)
     for start in range(0, n, BLOCK):
         columns[:, start : start + BLOCK] = embeddings[start : start + BLOCK].T
-    edges = np.full((d, 257), np.inf)
-    edges[:, :256] = sample[:, np.arange(256) * sample.shape[1] // 256]
-    edges[:, 0] = -np.inf
-    sparse = np.ascontiguousarray(columns[:, ::STRIDE])
-    return Table(columns, np.empty((d, n), np.uint8), edges, sparse)
+    return columns
 
 
 def line_of(column: NDArray[Any]) -> Line:
@@ -63,7 +68,8 @@ def line_of(column: NDArray[Any]) -> Line:
 
 
 def _turned(bits: NDArray[np.int32]) -> NDArray[np.int32]:
-    turned: NDArray[np.int32] = np.where(bits < 0, bits ^ np.int32(0x7FFFFFFF), bits)
+    # The shift copies the sign to all bits, so only those of negative numbers are turned over.
+    turned: NDArray[np.int32] = bits ^ ((bits >> 31) & np.int32(0x7FFFFFFF))
     return turned
 
 
