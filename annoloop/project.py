@@ -2,64 +2,24 @@
 
 from __future__ import annotations
 
-import fcntl
-import getpass
-import os
-import time
-from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from annoloop import plugins, results, settings
-from annoloop.errors import BusyError, InputError, ProjectError
+from annoloop import plugins, results, results_batches, results_golden, results_models, settings
+from annoloop.errors import InputError
 from annoloop.ports import Progress, silent
-from annoloop.records import BatchKind, ForeignDataset, Source
-from annoloop.steps.context import Context
-from annoloop.store.db import Store
-from annoloop.store.vectors import VectorStore
-
-LOCK = ".annoloop.lock"
+from annoloop.records import BatchKind, Source
+from annoloop.session import Session
 
 
-class Project:
+class Project(Session):
     """One loop over one set of samples: a folder with annoloop.toml in it.
 
-    `overrides` are settings of this call ({"train": {"trainer": "command"}}); `say` hears what a
-    verb does on its own account, `progress` (done, total, what) how far long work has come.
+    Each verb is a method of the same name and answers a frozen record; `Session` says what the
+    arguments of `Project(folder, …)` mean.
     """
-
-    def __init__(
-        self,
-        folder: str | Path = ".",
-        *,
-        overrides: Mapping[str, Any] | None = None,
-        say: Callable[[str], None] | None = None,
-        progress: Progress = silent,
-        clock: Callable[[], datetime] | None = None,
-    ) -> None:
-        self.folder = Path(folder).resolve()
-        if not (self.folder / settings.FILE).is_file():
-            raise ProjectError(
-                f"there is no annoloop project in {self.folder}",
-                fix="Make one with `annoloop init DIR --images PATH`, or name it with `--project`.",
-            )
-        self.settings = settings.load(self.folder, environ=os.environ, overrides=overrides)
-        self._clock = clock or (lambda: datetime.now(UTC))
-        self._say = say or (lambda _text: None)
-        self._progress = progress
-        self._made: dict[tuple[str, str], Any] = {}
-        images = self.folder / self.settings.images.root
-        self.store = Store(self.settings.store.url, self.folder, images=images)
-        if not self.store.file.exists() and (self.folder / "splits.lock.json").exists():
-            raise ProjectError(
-                f"{self.store.file.name} is gone, though this project has locked splits",
-                fix="Bring the database back from a backup; nothing else holds the labels.",
-            )
-        if not self.store.check():
-            self.store.migrate(self._now())
 
     @classmethod
     def init(
@@ -86,57 +46,6 @@ class Project:
             raise
         return project, results.InitResult(str(where), ingested)
 
-    # --- the world as the steps see it ----------------------------------------------------------
-
-    def _now(self) -> str:
-        return self._clock().astimezone(UTC).isoformat(timespec="milliseconds")
-
-    def _context(self) -> Context:
-        chosen = self.settings
-        return Context(
-            folder=self.folder,
-            settings=chosen,
-            store=self.store,
-            vectors=VectorStore(self.folder),
-            who=os.environ.get("ANNOLOOP_USER") or getpass.getuser(),
-            now=self._now,
-            stopwatch=time.perf_counter,
-            say=self._say,
-            progress=self._progress,
-            embedder=self._once("embedders", chosen.embed.embedder, chosen.embed.options),
-            trainer=self._once("trainers", chosen.train.trainer, chosen.train.options),
-            strategies=plugins.strategies,
-        )
-
-    def _once(self, kind: str, name: str, options: Mapping[str, Any]) -> Callable[[], Any]:
-        """Make an adapter at first need and keep it: trainers may hold what they have computed."""
-
-        def made() -> Any:
-            if (kind, name) not in self._made:
-                self._made[kind, name] = plugins.make(kind, name, dict(options))
-            return self._made[kind, name]
-
-        return made
-
-    @contextmanager
-    def _alone(self, verb: str) -> Iterator[Context]:
-        """Machine work holds the project's lock; a second process is refused by name."""
-        file = self.folder / LOCK
-        with file.open("a+", encoding="utf-8") as handle:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                handle.seek(0)
-                raise BusyError(
-                    f"another annoloop is working on this project ({handle.read().strip()})",
-                    fix="Wait for it to finish, or end it, and run this again.",
-                ) from error
-            handle.truncate(0)
-            handle.write(f"{verb}, process {os.getpid()}")
-            handle.flush()
-            yield self._context()
-            handle.truncate(0)
-
     # --- samples ----------------------------------------------------------------------------------
 
     def ingest(self, source: Source | None = None) -> results.IngestResult:
@@ -155,15 +64,6 @@ class Project:
                 checked = split.split(context)
                 made = replace(made, notes=(*made.notes, *checked.notes))
         return made
-
-    def _read(self, path: str, form: str | None) -> ForeignDataset:
-        where = Path(path)
-        name = form or plugins.detect_format(where)
-        # YOLO files hold shares of the image, so their reader has to find the images.
-        options = {"images": str(self.folder / self.settings.images.root)} if name == "yolo" else {}
-        reader = plugins.make("readers", name, options)
-        found: ForeignDataset = reader.read(where)
-        return found
 
     def split(self) -> results.SplitResult:
         """Make and lock the splits, or check the locked ones."""
@@ -195,7 +95,7 @@ class Project:
         mix: Mapping[str, float] | None = None,
         seed: int | None = None,
         dry_run: bool = False,
-    ) -> results.SelectResult:
+    ) -> results_batches.SelectResult:
         """The next batch of the loop, each pick with its reason."""
         from annoloop.steps import select
 
@@ -203,12 +103,12 @@ class Project:
             wish = select.Wish(size=size, mix=mix, seed=seed, dry_run=dry_run)
             return select.select(context, wish)
 
-    def batch_list(self) -> results.BatchListResult:
+    def batch_list(self) -> results_batches.BatchListResult:
         from annoloop.steps import batch
 
         return batch.list_batches(self._context())
 
-    def batch_show(self, name: str) -> results.BatchShowResult:
+    def batch_show(self, name: str) -> results_batches.BatchShowResult:
         from annoloop.steps import batch
 
         return batch.show(self._context(), name)
@@ -220,7 +120,7 @@ class Project:
         size: int | None = None,
         of: str | None = None,
         paths: Collection[str] = (),
-    ) -> results.BatchMakeResult:
+    ) -> results_batches.BatchMakeResult:
         """A batch of another kind: val, golden, test, review or relabel."""
         from annoloop.steps import make, split
 
@@ -235,7 +135,7 @@ class Project:
 
     def batch_export(
         self, name: str, out: str | Path, *, to: str = "coco", prelabels: bool = False
-    ) -> results.ExportResult:
+    ) -> results_batches.ExportResult:
         """The batch as files for annotators."""
         from annoloop.steps import export
 
@@ -254,7 +154,7 @@ class Project:
         annotator: str,
         format: str | None = None,
         allow: Collection[str] = (),
-    ) -> results.ImportResult:
+    ) -> results_batches.ImportResult:
         """Merge a file of answers into an open batch, or refuse it whole.
 
         `allow` overlooks on demand: "empty_means_reviewed" (an image without boxes was looked at),
@@ -268,19 +168,19 @@ class Project:
             self._context(), batch, answers, annotator=annotator, leniency=leniency
         )
 
-    def annotate_oracle(self, batch: str) -> results.ImportResult:
+    def annotate_oracle(self, batch: str) -> results_batches.ImportResult:
         """Answer a batch from the reference labels."""
         from annoloop.steps import annotate
 
         return annotate.oracle(self._context(), batch)
 
-    def annotate_close(self, batch: str) -> results.CloseResult:
+    def annotate_close(self, batch: str) -> results_batches.CloseResult:
         """Close a batch: answers become statuses, or reference labels of a split."""
         from annoloop.steps import close
 
         return close.close(self._context(), batch)
 
-    def annotate_requeue(self) -> results.RequeueResult:
+    def annotate_requeue(self) -> results_batches.RequeueResult:
         """Put pending samples back into the pool."""
         from annoloop.steps import annotate
 
@@ -288,23 +188,23 @@ class Project:
 
     # --- golden -----------------------------------------------------------------------------------
 
-    def golden_stats(self) -> results.GoldenStatsResult:
+    def golden_stats(self) -> results_golden.GoldenStatsResult:
         from annoloop.steps import golden
 
         return golden.stats(self._context())
 
-    def golden_plan(self) -> results.GoldenPlanResult:
+    def golden_plan(self) -> results_golden.GoldenPlanResult:
         from annoloop.steps import blind
 
         return blind.plan(self._context())
 
-    def golden_baseline(self) -> results.BatchMakeResult:
+    def golden_baseline(self) -> results_batches.BatchMakeResult:
         """A batch of all golden images, for qualification passes."""
         from annoloop.steps import baseline
 
         return baseline.baseline(self._context())
 
-    def golden_check(self, *, accept: str | None = None) -> results.GoldenCheckResult:
+    def golden_check(self, *, accept: str | None = None) -> results_golden.GoldenCheckResult:
         """Compare the blind golden answers of the newest closed batch with their reference."""
         from annoloop.steps import golden
 
@@ -313,21 +213,21 @@ class Project:
 
     # --- models -----------------------------------------------------------------------------------
 
-    def train(self) -> results.TrainResult:
+    def train(self) -> results_models.TrainResult:
         """A model of all annotated data."""
         from annoloop.steps import train
 
         with self._alone("train") as context:
             return train.train(context)
 
-    def predict(self) -> results.PredictResult:
+    def predict(self) -> results_models.PredictResult:
         """Predictions of the newest model on val and pool, stored."""
         from annoloop.steps import train
 
         with self._alone("predict") as context:
             return train.predict(context)
 
-    def evaluate(self, split: str = "val") -> results.EvaluateResult:
+    def evaluate(self, split: str = "val") -> results_models.EvaluateResult:
         """Metrics on gauge and val, typed failures from mine; or the test split, counted."""
         from annoloop.steps import evaluate
 
@@ -338,13 +238,13 @@ class Project:
                 return evaluate.evaluate_test(context)
             return evaluate.evaluate(context)
 
-    def failures(self) -> results.FailuresResult:
+    def failures(self) -> results_models.FailuresResult:
         """The typed failures of the newest evaluation."""
         from annoloop.steps import failures
 
         return failures.failures(self._context())
 
-    def decide(self) -> results.DecideResult:
+    def decide(self) -> results_models.DecideResult:
         """Stop or continue, with reason and numbers."""
         from annoloop.steps import decide
 
@@ -375,13 +275,13 @@ class Project:
         with self._alone("run") as context:
             return run.run(context, limit=iterations, unattended=annotator == "oracle")
 
-    def gallery(self, ids: Collection[str]) -> dict[str, results.ImageView]:
+    def gallery(self, ids: Collection[str]) -> dict[str, results_models.ImageView]:
         """Images with their boxes, by sample id, for those who draw them."""
         from annoloop.steps import gallery
 
         return gallery.gallery(self._context(), ids)
 
-    def golden_conflicts(self) -> tuple[results.GoldenConflict, ...]:
+    def golden_conflicts(self) -> tuple[results_golden.GoldenConflict, ...]:
         """Images of the newest golden check that differ most from their reference."""
         from annoloop.steps import gallery
 

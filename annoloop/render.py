@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, fields, is_dataclass
 from typing import Any
 
-from annoloop import results, results_golden
+from annoloop import results, results_batches, results_golden, results_models
 from annoloop.ports import Progress, silent
 from annoloop.records import Problem, Shortfall
 
@@ -133,7 +133,7 @@ def _status(r: results.StatusResult) -> list[str]:
     return [*lines, "", f"next      {r.next_step}"]
 
 
-def _select(r: results.SelectResult) -> list[str]:
+def _select(r: results_batches.SelectResult) -> list[str]:
     what = "would be" if r.dry_run else "is"
     lines = [
         f"batch {r.batch} {what} {r.size} images ({_value(r.by_source)}), seed {r.seed}; "
@@ -149,7 +149,7 @@ def _select(r: results.SelectResult) -> list[str]:
     return lines
 
 
-def _picks(picks: Sequence[results.PickView]) -> list[str]:
+def _picks(picks: Sequence[results_batches.PickView]) -> list[str]:
     body = [(p.path, p.source, p.rank, p.score, p.reason) for p in picks[:SHOWN]]
     lines = table(("image", "source", "rank", "score", "why"), body)
     if len(picks) > SHOWN:
@@ -157,7 +157,7 @@ def _picks(picks: Sequence[results.PickView]) -> list[str]:
     return lines
 
 
-def _show(r: results.BatchShowResult) -> list[str]:
+def _show(r: results_batches.BatchShowResult) -> list[str]:
     b = r.batch
     state = "open" if b.open else f"closed {b.closed_at}"
     return [
@@ -170,7 +170,7 @@ def _show(r: results.BatchShowResult) -> list[str]:
     ]
 
 
-def _batches(r: results.BatchListResult) -> list[str]:
+def _batches(r: results_batches.BatchListResult) -> list[str]:
     header = ("batch", "kind", "state", "images", "answered", "by source")
     body = [
         (b.name, b.kind, "open" if b.open else "closed", b.size, b.answered, _value(b.by_source))
@@ -198,7 +198,7 @@ def _demo(r: results.DemoResult) -> list[str]:
     ]
 
 
-def _close(r: results.CloseResult) -> list[str]:
+def _close(r: results_batches.CloseResult) -> list[str]:
     return [
         f"batch {r.batch} is closed: {r.annotated} annotated ({r.empty} of them empty), "
         f"{r.pending} pending, {r.skipped} skipped, {r.boxes} boxes",
@@ -206,7 +206,7 @@ def _close(r: results.CloseResult) -> list[str]:
     ]
 
 
-def _golden_stats(r: results.GoldenStatsResult) -> list[str]:
+def _golden_stats(r: results_golden.GoldenStatsResult) -> list[str]:
     now = r.current
     lines = [
         f"golden set: {now['samples']} images, {now['samples_with_labels']} answered with boxes, "
@@ -223,7 +223,7 @@ def _golden_stats(r: results.GoldenStatsResult) -> list[str]:
     return [*lines, "", *table(header, body)] if body else lines
 
 
-def _golden_check(r: results.GoldenCheckResult) -> list[str]:
+def _golden_check(r: results_golden.GoldenCheckResult) -> list[str]:
     numbers = r.numbers
     lines = [f"golden check of {r.iteration}: {r.verdict}", r.reason]
     if r.accepted:
@@ -246,7 +246,7 @@ def _percent(share: float | None) -> str | None:
     return None if share is None else f"{share:.1%}"
 
 
-def _failures(r: results.FailuresResult) -> list[str]:
+def _failures(r: results_models.FailuresResult) -> list[str]:
     body = [(v.text, v.path, v.failure.score, v.failure.iou, v.failure.price) for v in r.failures]
     lines = [
         f"model {r.model}: {len(r.failures)} failures on {r.images} images of mine",
@@ -266,7 +266,7 @@ def _summary(numbers: Mapping[str, Any] | None) -> str:
     return ", ".join(f"{k} {_cell(v)}" for k, v in numbers["summary"].items())
 
 
-def _evaluate(r: results.EvaluateResult) -> list[str]:
+def _evaluate(r: results_models.EvaluateResult) -> list[str]:
     sides = (("gauge", r.gauge), ("val", r.val), ("test", r.test))
     lines = [f"model {r.model} on {r.split}"]
     lines += [f"{name:<6} {_summary(numbers)}" for name, numbers in sides if numbers is not None]
@@ -277,7 +277,7 @@ def _evaluate(r: results.EvaluateResult) -> list[str]:
     return [*lines, *(f"note: {note}" for note in r.notes)]
 
 
-def _metrics(r: results.MetricsResult) -> list[str]:
+def _metrics(r: results_models.MetricsResult) -> list[str]:
     lines = [f"{name:<6} {_cell(value)}" for name, value in r.summary.items()]
     return [*lines, f"{r.images} images, {r.boxes} boxes, {r.detections} detections"]
 
@@ -323,18 +323,18 @@ def _p(value: float | None) -> str | None:
 PAGES: dict[type, Callable[[Any], list[str]]] = {
     results.InitResult: _init,
     results.StatusResult: _status,
-    results.SelectResult: _select,
-    results.BatchShowResult: _show,
-    results.BatchListResult: _batches,
+    results_batches.SelectResult: _select,
+    results_batches.BatchShowResult: _show,
+    results_batches.BatchListResult: _batches,
     results.RunResult: _run,
     results.DemoResult: _demo,
-    results.FailuresResult: _failures,
-    results.EvaluateResult: _evaluate,
-    results.MetricsResult: _metrics,
+    results_models.FailuresResult: _failures,
+    results_models.EvaluateResult: _evaluate,
+    results_models.MetricsResult: _metrics,
     results.DoctorResult: _doctor,
-    results.CloseResult: _close,
-    results.GoldenStatsResult: _golden_stats,
-    results.GoldenCheckResult: _golden_check,
+    results_batches.CloseResult: _close,
+    results_golden.GoldenStatsResult: _golden_stats,
+    results_golden.GoldenCheckResult: _golden_check,
     results_golden.GoldenFilesResult: _golden_files,
 }
 

@@ -1,12 +1,15 @@
-"""What each verb answers: frozen records whose fields are the keys of `--json`."""
+"""What each verb answers: frozen records whose fields are the keys of `--json`.
+
+Batches and answers, golden checks, and models stand in modules of their own.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
-from annoloop.records import Box, Failure, Problem, Shortfall
+from annoloop.records import Problem
+from annoloop.results_batches import BatchSummary
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,227 +66,6 @@ class ScoreResult:
     seed: int
     at: str
     seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class PickView:
-    path: str
-    sample_id: str
-    source: str
-    rank: int
-    score: float
-    reason: str
-    details: Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class SelectResult:
-    batch: str
-    dry_run: bool
-    asked: int
-    size: int
-    by_source: Mapping[str, int]
-    quotas: Mapping[str, int]
-    shortfalls: tuple[Shortfall, ...]
-    blind_golden: int
-    seed: int
-    picks: tuple[PickView, ...]
-    notes: tuple[str, ...]
-    summary: Mapping[str, float] = field(default_factory=dict)
-    """How the batch differs from the pool; docs/selection.md says what each number is."""
-
-
-@dataclass(frozen=True, slots=True)
-class BatchSummary:
-    name: str
-    kind: str
-    open: bool
-    size: int
-    by_source: Mapping[str, int]
-    answered: int
-    created_at: str
-    closed_at: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class BatchListResult:
-    batches: tuple[BatchSummary, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class BatchShowResult:
-    batch: BatchSummary
-    asked: int
-    seed: int
-    quotas: Mapping[str, int]
-    shortfalls: tuple[Mapping[str, Any], ...]
-    notes: tuple[str, ...]
-    picks: tuple[PickView, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class BatchMakeResult:
-    batch: str
-    kind: str
-    size: int
-    notes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class ExportResult:
-    batch: str
-    format: str
-    out: str
-    images: int
-    boxes: int
-    prelabels: bool
-
-
-@dataclass(frozen=True, slots=True)
-class ImportResult:
-    """Every image of the batch is in exactly one of answered, earlier, or missing."""
-
-    batch: str
-    annotator: str
-    images: int
-    complete: int
-    empty: int
-    unsure: int
-    unusable: int
-    boxes: int
-    new_answers: int
-    missing: tuple[str, ...]
-    unknown: tuple[str, ...]
-    problems: tuple[Problem, ...]
-    notes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class CloseResult:
-    batch: str
-    annotated: int
-    empty: int
-    pending: int
-    skipped: int
-    boxes: int
-    golden: Mapping[str, Any]
-    notes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class RequeueResult:
-    requeued: int
-
-
-@dataclass(frozen=True, slots=True)
-class GoldenStatsResult:
-    """`history` has one entry an iteration, oldest first."""
-
-    current: Mapping[str, Any]
-    history: tuple[Mapping[str, Any], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class GoldenPlanResult:
-    golden: int
-    with_reference: int
-    share: float
-    next_batch: int
-    notes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class GoldenCheckResult:
-    iteration: str
-    verdict: str
-    reason: str
-    accepted: str | None
-    numbers: Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class TrainResult:
-    model: str
-    trainer: str
-    folder: str
-    images: int
-    empty_images: int
-    boxes: int
-    boxes_by_class: Mapping[str, int]
-    seed: int
-    seconds: float
-    details: Mapping[str, Any]
-    notes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class PredictResult:
-    model: str
-    images: int
-    detections: int
-    seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class EvaluateResult:
-    """`gauge` decides, `val` is all of val, failures come from `mine`; `test` only if opened."""
-
-    model: str
-    split: str
-    min_score: float
-    gauge: Mapping[str, Any] | None
-    val: Mapping[str, Any] | None
-    test: Mapping[str, Any] | None
-    test_opened: int
-    failures: Mapping[str, int]
-    unseen_classes: tuple[str, ...]
-    without_reference: int
-    notes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class ImageView:
-    """Where an image lies, the boxes that people drew, and those of the newest model."""
-
-    path: str
-    uri: str
-    labels: tuple[Box, ...]
-    predicted: tuple[Box, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class GoldenConflict:
-    """One golden image: reference boxes as `labels`, the blind answer's as `predicted`."""
-
-    iteration: str
-    image: ImageView
-    counts: Mapping[str, int]
-
-
-@dataclass(frozen=True, slots=True)
-class FailureView:
-    path: str
-    text: str
-    failure: Failure
-
-
-@dataclass(frozen=True, slots=True)
-class FailuresResult:
-    model: str
-    images: int
-    by_type: Mapping[str, int]
-    by_class: Mapping[str, int]
-    high_fn: tuple[str, ...]
-    high_fp: tuple[str, ...]
-    failures: tuple[FailureView, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class DecideResult:
-    iteration: str
-    verdict: str
-    reason: str
-    numbers: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -378,15 +160,6 @@ class DoctorResult:
     version: str
     checks: tuple[Check, ...]
     adapters: Mapping[str, tuple[str, ...]]
-
-
-@dataclass(frozen=True, slots=True)
-class MetricsResult:
-    summary: Mapping[str, float | None]
-    per_class: Mapping[str, float | None]
-    images: int
-    boxes: int
-    detections: int
 
 
 @dataclass(frozen=True, slots=True)

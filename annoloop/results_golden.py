@@ -1,10 +1,12 @@
-"""What `golden check` on files and `golden power` answer; the fields are the keys of `--json`."""
+"""What the golden verbs answer; the fields are the keys of `--json`."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from annoloop.results_models import ImageView
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,3 +52,38 @@ class GoldenPowerResult:
     level: float
     at_least: int
     repetitions: int
+
+
+@dataclass(frozen=True, slots=True)
+class GoldenStatsResult:
+    """`history` has one entry an iteration, oldest first."""
+
+    current: Mapping[str, Any]
+    history: tuple[Mapping[str, Any], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class GoldenPlanResult:
+    golden: int
+    with_reference: int
+    share: float
+    next_batch: int
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class GoldenCheckResult:
+    iteration: str
+    verdict: str
+    reason: str
+    accepted: str | None
+    numbers: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class GoldenConflict:
+    """One golden image: reference boxes as `labels`, the blind answer's as `predicted`."""
+
+    iteration: str
+    image: ImageView
+    counts: Mapping[str, int]

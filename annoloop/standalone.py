@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from annoloop import plugins, results, results_golden
+from annoloop import plugins, results, results_golden, results_models
 
 
 def check_installation() -> results.DoctorResult:
@@ -15,7 +15,7 @@ def check_installation() -> results.DoctorResult:
     return doctor.doctor(plugins.installed(), None)
 
 
-def file_metrics(ground_truth: Path, detections: Path) -> results.MetricsResult:
+def file_metrics(ground_truth: Path, detections: Path) -> results_models.MetricsResult:
     """`metrics`: the twelve COCO numbers of two files."""
     from annoloop.steps import metrics
 

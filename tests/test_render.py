@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from annoloop import render, results
+from annoloop import render, results, results_batches
 from annoloop.records import Shortfall
 
 ROWS = (
@@ -30,10 +30,10 @@ STATUS = results.StatusResult(
     pool=results.PoolProgress(80, 30, 10, 38, 1, 1, 37.5, 12.5, 47.5),
     classes=("a",),
     batches=(
-        results.BatchSummary(
+        results_batches.BatchSummary(
             "v0", "select", False, 30, {"coverage": 30, "golden": 3}, 33, "t", "t"
         ),
-        results.BatchSummary("v1", "select", True, 10, {"targeted": 10}, 0, "t", None),
+        results_batches.BatchSummary("v1", "select", True, 10, {"targeted": 10}, 0, "t", None),
     ),
     iterations=ROWS,
     metric="AP50",
@@ -64,7 +64,7 @@ golden check of v0 insufficient: 3 images answered
 
 next      annotate batch v1
 """
-SELECT = results.SelectResult(
+SELECT = results_batches.SelectResult(
     batch="v1",
     dry_run=True,
     asked=2,
@@ -75,8 +75,8 @@ SELECT = results.SelectResult(
     blind_golden=1,
     seed=0,
     picks=(
-        results.PickView("a/1.png", "s1", "coverage", 1, 0.9, "coverage score 0.900", {}),
-        results.PickView("b.png", "s2", "random", 1, 0.0, "random pick", {}),
+        results_batches.PickView("a/1.png", "s1", "coverage", 1, 0.9, "coverage score 0.900", {}),
+        results_batches.PickView("b.png", "s2", "random", 1, 0.0, "random pick", {}),
     ),
     notes=("coverage only",),
 )

@@ -19,7 +19,8 @@ from annoloop.report.page import (
     ReportData,
     render_page,
 )
-from annoloop.results import FailureView, ImageView, ReportResult, StatusResult
+from annoloop.results import ReportResult, StatusResult
+from annoloop.results_models import FailureView, ImageView
 
 if TYPE_CHECKING:
     from annoloop.project import Project

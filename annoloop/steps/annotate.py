@@ -16,7 +16,7 @@ from annoloop.records import (
     Sample,
     Status,
 )
-from annoloop.results import ImportResult, RequeueResult
+from annoloop.results_batches import ImportResult, RequeueResult
 from annoloop.steps.context import Context
 from annoloop.steps.reconcile import (
     class_order,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from annoloop.core.control import MIN_PASSES
 from annoloop.errors import BatchOpenError, NotReadyError
 from annoloop.records import Batch, BatchKind, Pick, Split
-from annoloop.results import BatchMakeResult
+from annoloop.results_batches import BatchMakeResult
 from annoloop.steps import passes
 from annoloop.steps.context import Context
 from annoloop.store import batches, db, samples

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from annoloop.results import (
-    BatchListResult,
-    BatchShowResult,
-)
+from annoloop.results_batches import BatchListResult, BatchShowResult
 from annoloop.steps.context import Context
 from annoloop.steps.summary import summaries, view
 from annoloop.store import batches, samples

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from annoloop.records import Pick, Split, Status
-from annoloop.results import GoldenPlanResult
+from annoloop.results_golden import GoldenPlanResult
 from annoloop.steps.context import Context
 from annoloop.steps.passes import shown_before
 from annoloop.steps.summary import BLIND

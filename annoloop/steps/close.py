@@ -17,7 +17,7 @@ from annoloop.records import (
     Split,
     Status,
 )
-from annoloop.results import CloseResult
+from annoloop.results_batches import CloseResult
 from annoloop.steps.annotate import outcome, require_answers
 from annoloop.steps.context import Context
 from annoloop.steps.golden import batch_statistics

@@ -8,7 +8,7 @@ from typing import Any
 from annoloop.core import stopping
 from annoloop.errors import NotReadyError
 from annoloop.records import GoldenVerdict, Split, Status, StopVerdict
-from annoloop.results import DecideResult
+from annoloop.results_models import DecideResult
 from annoloop.steps.context import Context
 from annoloop.steps.evaluate import ensure_trained, evaluate
 from annoloop.steps.golden import ensure_checked

@@ -21,7 +21,7 @@ from annoloop.records import (
     Split,
     Status,
 )
-from annoloop.results import EvaluateResult
+from annoloop.results_models import EvaluateResult
 from annoloop.steps.context import Context, require_batch_closed
 from annoloop.steps.manifest import check_manifest
 from annoloop.steps.train import newest_model, predictions, train

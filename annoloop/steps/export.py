@@ -9,7 +9,7 @@ from pathlib import Path
 from annoloop.errors import InputError, NotReadyError
 from annoloop.ports import Writer
 from annoloop.records import BatchKind, Label, LabeledImage, Split
-from annoloop.results import ExportResult
+from annoloop.results_batches import ExportResult
 from annoloop.steps.context import Context
 from annoloop.steps.train import predictions
 from annoloop.store import batches, iterations, samples

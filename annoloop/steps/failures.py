@@ -7,7 +7,7 @@ from collections import Counter
 from annoloop.core import failures as core_failures
 from annoloop.errors import NotReadyError
 from annoloop.records import Half, Split
-from annoloop.results import FailuresResult, FailureView
+from annoloop.results_models import FailuresResult, FailureView
 from annoloop.steps.context import Context
 from annoloop.store import iterations, samples
 

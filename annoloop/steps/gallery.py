@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from annoloop.records import Answer, Box, Split
-from annoloop.results import GoldenConflict, ImageView
+from annoloop.results_golden import GoldenConflict
+from annoloop.results_models import ImageView
 from annoloop.steps.context import Context
 from annoloop.steps.passes import blind_pass
 from annoloop.store import batches, iterations, samples

@@ -13,7 +13,7 @@ from annoloop.core import golden, golden_check
 from annoloop.core.control import LookPlan
 from annoloop.errors import GoldenError, NotReadyError
 from annoloop.records import GoldenVerdict, Reference, Split
-from annoloop.results import GoldenCheckResult, GoldenStatsResult
+from annoloop.results_golden import GoldenCheckResult, GoldenStatsResult
 from annoloop.steps import passes
 from annoloop.steps.context import Context, require_batch_closed
 from annoloop.store import batches, db, iterations, samples

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from annoloop.records import Split, Status
-from annoloop.results import BatchSummary
+from annoloop.results_batches import BatchSummary
 from annoloop.store.iterations import Iteration
 
 NEXT = {

@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 
 from annoloop.errors import BatchError, InputError, NotReadyError
 from annoloop.records import Batch, BatchKind, Pick, Sample, Split, Status
-from annoloop.results import BatchMakeResult
+from annoloop.results_batches import BatchMakeResult
 from annoloop.steps.context import Context
 from annoloop.store import batches, db, iterations, samples
 

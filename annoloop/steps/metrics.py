@@ -8,7 +8,7 @@ from typing import Any
 
 from annoloop.core import evaluation
 from annoloop.errors import InputError
-from annoloop.results import MetricsResult
+from annoloop.results_models import MetricsResult
 
 
 def metrics(ground_truth: Path, detections: Path) -> MetricsResult:

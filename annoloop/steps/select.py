@@ -12,7 +12,7 @@ import numpy as np
 from annoloop.core import selection
 from annoloop.errors import BatchOpenError, BusyError, GoldenError, NotReadyError
 from annoloop.records import Batch, BatchKind, Pick, Selection, Split, Status
-from annoloop.results import SelectResult
+from annoloop.results_batches import SelectResult
 from annoloop.steps.blind import OPEN, blind_golden, default_size, shuffled
 from annoloop.steps.candidates import candidates_of, failure_queries, labelled_vectors
 from annoloop.steps.context import Context, refuse_locked

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from sqlalchemy import Connection
 
 from annoloop.records import Pick
-from annoloop.results import BatchSummary, PickView
+from annoloop.results_batches import BatchSummary, PickView
 from annoloop.store import batches
 
 BLIND = "golden"

@@ -19,7 +19,7 @@ from annoloop.records import (
     Split,
     Status,
 )
-from annoloop.results import PredictResult, TrainResult
+from annoloop.results_models import PredictResult, TrainResult
 from annoloop.steps.context import Context, as_images, refuse_locked
 from annoloop.steps.golden import ensure_checked
 from annoloop.steps.manifest import check_manifest

@@ -1,0 +1,94 @@
+"""What the verbs about models, failures and verdicts return: the JSON keys."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from annoloop.records import Box, Failure
+
+
+@dataclass(frozen=True, slots=True)
+class TrainResult:
+    model: str
+    trainer: str
+    folder: str
+    images: int
+    empty_images: int
+    boxes: int
+    boxes_by_class: Mapping[str, int]
+    seed: int
+    seconds: float
+    details: Mapping[str, Any]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PredictResult:
+    model: str
+    images: int
+    detections: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluateResult:
+    """`gauge` decides, `val` is all of val, failures come from `mine`; `test` only if opened."""
+
+    model: str
+    split: str
+    min_score: float
+    gauge: Mapping[str, Any] | None
+    val: Mapping[str, Any] | None
+    test: Mapping[str, Any] | None
+    test_opened: int
+    failures: Mapping[str, int]
+    unseen_classes: tuple[str, ...]
+    without_reference: int
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ImageView:
+    """Where an image lies, the boxes that people drew, and those of the newest model."""
+
+    path: str
+    uri: str
+    labels: tuple[Box, ...]
+    predicted: tuple[Box, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FailureView:
+    path: str
+    text: str
+    failure: Failure
+
+
+@dataclass(frozen=True, slots=True)
+class FailuresResult:
+    model: str
+    images: int
+    by_type: Mapping[str, int]
+    by_class: Mapping[str, int]
+    high_fn: tuple[str, ...]
+    high_fp: tuple[str, ...]
+    failures: tuple[FailureView, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DecideResult:
+    iteration: str
+    verdict: str
+    reason: str
+    numbers: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class MetricsResult:
+    summary: Mapping[str, float | None]
+    per_class: Mapping[str, float | None]
+    images: int
+    boxes: int
+    detections: int

@@ -1,0 +1,119 @@
+"""An opened project: its folder, settings, store, lock, and what the steps are given."""
+
+from __future__ import annotations
+
+import fcntl
+import getpass
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from annoloop import plugins, settings
+from annoloop.errors import BusyError, ProjectError
+from annoloop.ports import Progress, silent
+from annoloop.records import ForeignDataset
+from annoloop.steps.context import Context
+from annoloop.store.db import Store
+from annoloop.store.vectors import VectorStore
+
+LOCK = ".annoloop.lock"
+
+
+class Session:
+    """What every verb of a project stands on.
+
+    `overrides` are settings of this call ({"train": {"trainer": "command"}}); `say` hears what a
+    verb does on its own account, `progress` (done, total, what) how far long work has come.
+    """
+
+    def __init__(
+        self,
+        folder: str | Path = ".",
+        *,
+        overrides: Mapping[str, Any] | None = None,
+        say: Callable[[str], None] | None = None,
+        progress: Progress = silent,
+        clock: Callable[[], datetime] | None = None,
+    ) -> None:
+        self.folder = Path(folder).resolve()
+        if not (self.folder / settings.FILE).is_file():
+            raise ProjectError(
+                f"there is no annoloop project in {self.folder}",
+                fix="Make one with `annoloop init DIR --images PATH`, or name it with `--project`.",
+            )
+        self.settings = settings.load(self.folder, environ=os.environ, overrides=overrides)
+        self._clock = clock or (lambda: datetime.now(UTC))
+        self._say = say or (lambda _text: None)
+        self._progress = progress
+        self._made: dict[tuple[str, str], Any] = {}
+        images = self.folder / self.settings.images.root
+        self.store = Store(self.settings.store.url, self.folder, images=images)
+        if not self.store.file.exists() and (self.folder / "splits.lock.json").exists():
+            raise ProjectError(
+                f"{self.store.file.name} is gone, though this project has locked splits",
+                fix="Bring the database back from a backup; nothing else holds the labels.",
+            )
+        if not self.store.check():
+            self.store.migrate(self._now())
+
+    def _now(self) -> str:
+        return self._clock().astimezone(UTC).isoformat(timespec="milliseconds")
+
+    def _context(self) -> Context:
+        chosen = self.settings
+        return Context(
+            folder=self.folder,
+            settings=chosen,
+            store=self.store,
+            vectors=VectorStore(self.folder),
+            who=os.environ.get("ANNOLOOP_USER") or getpass.getuser(),
+            now=self._now,
+            stopwatch=time.perf_counter,
+            say=self._say,
+            progress=self._progress,
+            embedder=self._once("embedders", chosen.embed.embedder, chosen.embed.options),
+            trainer=self._once("trainers", chosen.train.trainer, chosen.train.options),
+            strategies=plugins.strategies,
+        )
+
+    def _once(self, kind: str, name: str, options: Mapping[str, Any]) -> Callable[[], Any]:
+        """Make an adapter at first need and keep it: trainers may hold what they have computed."""
+
+        def made() -> Any:
+            if (kind, name) not in self._made:
+                self._made[kind, name] = plugins.make(kind, name, dict(options))
+            return self._made[kind, name]
+
+        return made
+
+    @contextmanager
+    def _alone(self, verb: str) -> Iterator[Context]:
+        """Machine work holds the project's lock; a second process is refused by name."""
+        file = self.folder / LOCK
+        with file.open("a+", encoding="utf-8") as handle:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                handle.seek(0)
+                raise BusyError(
+                    f"another annoloop is working on this project ({handle.read().strip()})",
+                    fix="Wait for it to finish, or end it, and run this again.",
+                ) from error
+            handle.truncate(0)
+            handle.write(f"{verb}, process {os.getpid()}")
+            handle.flush()
+            yield self._context()
+            handle.truncate(0)
+
+    def _read(self, path: str, form: str | None) -> ForeignDataset:
+        where = Path(path)
+        name = form or plugins.detect_format(where)
+        # YOLO files hold shares of the image, so their reader has to find the images.
+        options = {"images": str(self.folder / self.settings.images.root)} if name == "yolo" else {}
+        reader = plugins.make("readers", name, options)
+        found: ForeignDataset = reader.read(where)
+        return found
