@@ -270,6 +270,9 @@ def _evaluate(r: results_models.EvaluateResult) -> list[str]:
     sides = (("gauge", r.gauge), ("val", r.val), ("test", r.test))
     lines = [f"model {r.model} on {r.split}"]
     lines += [f"{name:<6} {_summary(numbers)}" for name, numbers in sides if numbers is not None]
+    if r.noise is not None and r.noise["sd"] is not None:
+        n = r.noise
+        lines.append(f"{n['metric']} on gauge is sure to {n['low']:.3f} – {n['high']:.3f} (95 %)")
     if r.split == "val":
         lines.append(f"failures of mine at score ≥ {r.min_score:.3g}: {_value(r.failures)}")
     if r.unseen_classes:

@@ -34,12 +34,16 @@ class PredictResult:
 
 @dataclass(frozen=True, slots=True)
 class EvaluateResult:
-    """`gauge` decides, `val` is all of val, failures come from `mine`; `test` only if opened."""
+    """`gauge` decides, `val` is all of val, failures come from `mine`; `test` only if opened.
+
+    `noise`: how sure the stop metric on gauge is (value, sd, 95 % interval) by resampling images.
+    """
 
     model: str
     split: str
     min_score: float
     gauge: Mapping[str, Any] | None
+    noise: Mapping[str, Any] | None
     val: Mapping[str, Any] | None
     test: Mapping[str, Any] | None
     test_opened: int

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
-from itertools import chain
+from collections.abc import Container, Iterable, Mapping, Sequence
 from math import isfinite
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from annoloop.core.box_columns import BOX, CLASS, IMAGE, MAX_DETECTIONS, columns
 from annoloop.core.matching import Detections, Truth, match_image, refuse_unknown_images
 from annoloop.errors import InputError
 from annoloop.records import ImageResult, Metrics
@@ -20,10 +20,9 @@ SUMMARY = (
 )  # fmt: skip
 """COCO's twelve numbers, in its order."""
 
-MAX_DETECTIONS = 100  # an image and class: COCO's largest cap
+
 OUTSIDE_ALL_SIZES = 1e11  # px²: COCO's largest size range ends at 1e10
 DEFAULT_THRESHOLD = 0.5
-IMAGE, CLASS, BOX = 0, 1, slice(2, 6)  # columns of the tables below
 
 
 def coco_metrics(truth: Mapping[str, Any], detections: Sequence[Mapping[str, Any]]) -> Metrics:
@@ -138,23 +137,18 @@ def coco_evaluator(
     """
     from hotcoco import COCO, COCOeval
 
-    refuse_unknown_images(truth, detections)
-    ids = sorted(truth)
-    known = _columns([truth[i] for i in ids], lambda t: (t.crowd, t.difficult))
-    found = _columns([detections.get(i, ()) for i in ids], lambda d: (d.score, 0.0))
-    for what, rows in (("label", known), ("detection", found)):
-        _refuse_nonsense(what, rows, ids=ids, classes=len(classes))
-    crowd = known[:, 6] > 0
-    difficult = (known[:, 7] > 0) & ~crowd
-    area = known[:, 4] * known[:, 5]
+    given = columns(truth, detections, classes=classes)
+    known, found, area, crowd, difficult = (
+        given.truth, given.found, given.area, given.crowd, given.difficult,
+    )  # fmt: skip
     if difficult_as_crowd:
         crowd = crowd | difficult
     elif difficult.any():
-        area[difficult] = OUTSIDE_ALL_SIZES
+        area = np.where(difficult, OUTSIDE_ALL_SIZES, area)
         rows = np.repeat(np.arange(len(known)), _copies(known, found, difficult=difficult))
         known, crowd, area = known[rows], crowd[rows], area[rows]
     coco = COCO.from_arrays(
-        [{"id": position} for position in range(len(ids))],
+        [{"id": position} for position in range(len(given.images))],
         [{"id": position, "name": name} for position, name in enumerate(classes)],
         known[:, IMAGE].astype(np.int64),
         known[:, CLASS].astype(np.int64),
@@ -162,23 +156,12 @@ def coco_evaluator(
         area=area,
         iscrowd=crowd,
     )
-    # hotcoco wants image, box, score, class
-    results = coco.load_res(found[:, [0, 2, 3, 4, 5, 6, 1]])
+    results = coco.load_res(
+        np.column_stack((found[:, IMAGE], found[:, BOX], given.scores, found[:, CLASS]))
+    )
     evaluator = COCOeval(coco, results, "bbox")
     evaluator.evaluate()
     return evaluator
-
-
-def _columns(
-    rows: Sequence[Sequence[Any]], rest: Callable[[Any], tuple[float, float]]
-) -> NDArray[np.float64]:
-    """Labels or detections of many images → (n, 8): image, class, x, y, width, height, two more."""
-    flat = (
-        (image, one.class_id, *one.box, *rest(one))
-        for image, of_image in enumerate(rows)
-        for one in of_image
-    )
-    return np.fromiter(chain.from_iterable(flat), dtype=np.float64).reshape(-1, 8)
 
 
 def _copies(
@@ -190,20 +173,6 @@ def _copies(
     for row in np.flatnonzero(difficult).tolist():
         copies[row] = min(max(rivals[tuple(known[row, :2].tolist())], 1), MAX_DETECTIONS)
     return copies
-
-
-def _refuse_nonsense(
-    what: str, rows: NDArray[np.float64], *, ids: Sequence[str], classes: int
-) -> None:
-    known = (rows[:, CLASS] >= 0) & (rows[:, CLASS] < classes)
-    bad = np.flatnonzero(~known | ~np.isfinite(rows).all(axis=1))
-    if len(bad):
-        image, class_id, *numbers = rows[bad[0]].tolist()
-        raise InputError(
-            f"a {what} of sample {ids[int(image)]!r} has class {class_id:g} and numbers {numbers}; "
-            f"{len(bad):,} such in all",
-            fix=f"class ids run from 0 to {classes - 1}, boxes and scores are finite numbers",
-        )
 
 
 def _ground_truth(truth: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,12 +25,25 @@ class Resample:
     weights: Floats
 
     @classmethod
-    def draw(cls, images: int, rng: np.random.Generator, *, draws: int = DRAWS) -> Resample:
-        """Draw `draws` samples of `images` images with replacement."""
+    def draw(
+        cls,
+        images: int,
+        rng: np.random.Generator,
+        *,
+        draws: int = DRAWS,
+        groups: Sequence[str | None] | None = None,
+    ) -> Resample:
+        """Draw `draws` samples of `images` images with replacement.
+
+        With `groups` (a name for each image; None is a group of its own) whole groups are drawn, as
+        many as there are: frames of one scene are not independent.
+        """
         if images == 0:
             return cls(np.zeros((draws, 0)))
-        equal = np.full(images, 1.0 / images)
-        return cls(rng.multinomial(images, equal, size=draws).astype(np.float64))
+        member = np.arange(images) if groups is None else _members(groups)
+        count = int(member.max()) + 1
+        drawn = rng.multinomial(count, np.full(count, 1.0 / count), size=draws)
+        return cls(drawn[:, member].astype(np.float64))
 
     def rate(self, events: Floats, trials: Floats) -> Interval | None:
         """95 % interval of Σ events / Σ trials; (n,) and (n,) counts by image.
@@ -60,6 +74,13 @@ class Resample:
         if len(drawn) == 0:
             return 0.0, 0.0
         return _percentiles(drawn, (1 - LEVEL) / 2, (1 + LEVEL) / 2)
+
+
+def _members(groups: Sequence[str | None]) -> NDArray[np.int64]:
+    """The number of each image's group, counted from 0 in order of appearance: (n,)."""
+    numbers: dict[tuple[str | None, int], int] = {}
+    keys = [(name, -1 if name is not None else place) for place, name in enumerate(groups)]
+    return np.array([numbers.setdefault(key, len(numbers)) for key in keys], dtype=np.int64)
 
 
 def design_effect(events: Floats, trials: Floats) -> float:

@@ -4,25 +4,22 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
+from math import isnan
 from typing import Any
+
+import numpy as np
 
 from annoloop.core import evaluation
 from annoloop.core import failures as core_failures
+from annoloop.core.intervals import Resample
+from annoloop.core.weighted_ap import bootstrap
 from annoloop.errors import NotReadyError
-from annoloop.records import (
-    Detection,
-    Failure,
-    Half,
-    ImageResult,
-    Label,
-    Metrics,
-    Sample,
-    Split,
-    Status,
-)
+from annoloop.records import Failure, Half, ImageResult, Metrics, Split
 from annoloop.results_models import EvaluateResult
 from annoloop.steps.context import Context, require_batch_closed
+from annoloop.steps.ground import Found, Gauge, Ground, Truth, ground, halves, of
+from annoloop.steps.ground import gauge as gauge_tables
 from annoloop.steps.manifest import check_manifest
 from annoloop.steps.train import newest_model, predictions, train
 from annoloop.store import db, iterations, samples
@@ -31,17 +28,7 @@ from annoloop.store.iterations import Iteration
 FEW_IMAGES, FEW_BOXES = 10, 30
 """Below these a metric on gauge says little, and we say so."""
 
-Truth = dict[str, tuple[Label, ...]]
-Found = dict[str, tuple[Detection, ...]]
-
-
-@dataclass(frozen=True, slots=True)
-class Ground:
-    """One split with reference labels: its samples, and how many still have none."""
-
-    samples: tuple[Sample, ...]
-    truth: Truth
-    missing: int
+NOISE_DRAWS = 1_000
 
 
 def ensure_trained(context: Context) -> Iteration:
@@ -64,32 +51,34 @@ def evaluate(context: Context) -> EvaluateResult:
     check_manifest(context)
     iteration = ensure_trained(context)
     model = str(iteration.steps["train"].record["model"])
-    ground = _ground(context, Split.VAL)
-    found = predictions(context, model, ground.samples)
-    halves = _halves(ground)
+    known = ground(context, Split.VAL)
+    found = predictions(context, model, known.samples)
+    truth = halves(known)
     with context.store.read() as connection:
         classes = samples.schema(connection).classes
-    min_score = _min_score(context, halves[Half.MINE], found)
-    gauge = evaluation.evaluate(halves[Half.GAUGE], _of(found, halves[Half.GAUGE]), classes=classes)
-    val = evaluation.evaluate(ground.truth, found, classes=classes)
-    mined = _mine(halves[Half.MINE], _of(found, halves[Half.MINE]), classes, min_score)
+    min_score = _min_score(context, truth[Half.MINE], found)
+    gauge = evaluation.evaluate(truth[Half.GAUGE], of(found, truth[Half.GAUGE]), classes=classes)
+    val = evaluation.evaluate(known.truth, found, classes=classes)
+    mined = _mine(truth[Half.MINE], of(found, truth[Half.MINE]), classes, min_score)
+    noise = gauge_noise(context, gauge_tables(context, model), model)
     results = evaluation.per_image(
-        ground.truth, found, min_score=min_score, iou=context.settings.evaluate.iou
+        known.truth, found, min_score=min_score, iou=context.settings.evaluate.iou
     )
     trained: Mapping[str, int] = iteration.steps["train"].record["boxes_by_class"]
-    in_val = {classes[one.class_id] for labels in ground.truth.values() for one in labels}
+    in_val = {classes[one.class_id] for labels in known.truth.values() for one in labels}
     result = EvaluateResult(
         model=model,
         split="val",
         min_score=min_score,
         gauge=_metrics(gauge),
+        noise=noise,
         val=_metrics(val),
         test=None,
         test_opened=_times_opened(context),
         failures=dict(Counter(str(f.type) for f in mined)),
         unseen_classes=tuple(c for c in classes if c in in_val and not trained.get(c)),
-        without_reference=ground.missing,
-        notes=_notes(ground, gauge),
+        without_reference=known.missing,
+        notes=_notes(known, gauge),
     )
     for note in result.notes:
         context.say(f"note: {note}")
@@ -97,46 +86,26 @@ def evaluate(context: Context) -> EvaluateResult:
     return result
 
 
-def _ground(context: Context, side: Split) -> Ground:
-    with context.store.read() as connection:
-        everyone = [
-            s for s in samples.load(connection, split=side) if s.status is not Status.SKIPPED
-        ]
-        known = samples.newest_references(connection, split=side)
-    labeled = tuple(s for s in everyone if s.id in known)
-    if not labeled:
-        raise NotReadyError(
-            f"no {side} image has reference labels, so nothing can be measured",
-            fix=f"Send them out: `annoloop batch make --kind {side}`, then export, import "
-            "and close that batch.",
-        )
-    truth = {s.id: known[s.id].labels for s in labeled}
-    return Ground(labeled, truth, len(everyone) - len(labeled))
+def gauge_noise(context: Context, on: Gauge, model: str) -> dict[str, Any]:
+    """How far the stop metric on gauge would move with other images: the image bootstrap.
 
-
-def _halves(ground: Ground) -> dict[Half, Truth]:
-    found: dict[Half, Truth] = {Half.MINE: {}, Half.GAUGE: {}}
-    for sample in ground.samples:
-        if sample.half is not None:
-            found[sample.half][sample.id] = ground.truth[sample.id]
-    empty = [half for half, truth in found.items() if not truth]
-    if empty:
-        raise NotReadyError(
-            f"no image of val's half {empty[0]} has reference labels",
-            fix="Label the rest of val: `annoloop batch make --kind val`.",
-        )
-    return found
-
-
-def _of(found: Found, truth: Truth) -> Found:
-    return {key: found[key] for key in truth}
+    Groups are drawn whole. `metric`, its `value`, `sd`, and the 95 % interval `low` to `high`.
+    """
+    metric = context.settings.stop.metric
+    rng = np.random.default_rng([context.settings.select.seed, 4])
+    draws = Resample.draw(len(on.groups), rng, draws=NOISE_DRAWS, groups=on.groups).weights
+    made = bootstrap(on.tables[model], draws, metric=metric)
+    if isnan(made.value):
+        return {"metric": metric, "value": None, "sd": None, "low": None, "high": None}
+    low, high = made.interval()
+    return {"metric": metric, "value": made.value, "sd": made.sd, "low": low, "high": high}
 
 
 def _min_score(context: Context, mine: Truth, found: Found) -> float:
     wanted = context.settings.evaluate.min_score
     if wanted != "auto":
         return wanted
-    return evaluation.operating_point(mine, _of(found, mine), iou=context.settings.evaluate.iou)
+    return evaluation.operating_point(mine, of(found, mine), iou=context.settings.evaluate.iou)
 
 
 def _mine(
@@ -155,11 +124,11 @@ def _metrics(metrics: Metrics) -> dict[str, Any]:
     return asdict(metrics)
 
 
-def _notes(ground: Ground, gauge: Metrics) -> tuple[str, ...]:
+def _notes(known: Ground, gauge: Metrics) -> tuple[str, ...]:
     notes = []
-    if ground.missing:
+    if known.missing:
         notes.append(
-            f"{ground.missing} val images have no reference labels and were left out: "
+            f"{known.missing} val images have no reference labels and were left out: "
             "`annoloop batch make --kind val` sends them to be labelled"
         )
     if gauge.images < FEW_IMAGES or gauge.boxes < FEW_BOXES:
@@ -187,6 +156,7 @@ def _write(
         "model": result.model,
         "min_score": result.min_score,
         "gauge": result.gauge,
+        "noise": result.noise,
         "val": result.val,
         "failures": dict(result.failures),
         "unseen_classes": list(result.unseen_classes),
@@ -212,12 +182,12 @@ def evaluate_test(context: Context) -> EvaluateResult:
     """Open the test split: measured once at the end, and every opening is counted."""
     check_manifest(context)
     model = newest_model(context)
-    ground = _ground(context, Split.TEST)
+    known = ground(context, Split.TEST)
     with context.store.read() as connection:
         classes = samples.schema(connection).classes
         newest = iterations.newest_iteration(connection)
-    found = predictions(context, model, ground.samples)
-    metrics = evaluation.evaluate(ground.truth, found, classes=classes)
+    found = predictions(context, model, known.samples)
+    metrics = evaluation.evaluate(known.truth, found, classes=classes)
     with context.store.write() as connection:
         at = context.now()
         opened = db.look(
@@ -242,11 +212,12 @@ def evaluate_test(context: Context) -> EvaluateResult:
         split="test",
         min_score=0.0,
         gauge=None,
+        noise=None,
         val=None,
         test=_metrics(metrics),
         test_opened=opened,
         failures={},
         unseen_classes=(),
-        without_reference=ground.missing,
+        without_reference=known.missing,
         notes=(f"the test split has now been opened {times}",),
     )
