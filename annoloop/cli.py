@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from annoloop import __version__
+from annoloop import __version__, durable
 from annoloop.cli_options import HERE, Folder, Json, names, not_built, open_project, say, show
 from annoloop.cli_people import annotate, batch, golden
 from annoloop.errors import AnnoloopError, SettingsError
@@ -289,12 +290,16 @@ def _guarded(call: Callable[[], Any], *, as_json: bool) -> int:
     # Typer carries its own copy of click from 0.20 on; this base is the right one in either case.
     usage_error: type[Any] = typer.BadParameter.__mro__[1]
     try:
-        code = call()
+        with durable.named(Path.cwd()):
+            code = call()
     except AnnoloopError as error:
         say(f"error: {error.problem}\n  fix: {error.fix}")
         if as_json:
             _print_document(type(error).__name__, error.problem, error.fix)
         return EXPECTED
+    except BrokenPipeError:  # whoever read us (`| head`) has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except (KeyboardInterrupt, typer.Abort):
         say(STOPPED)
         return INTERRUPTED

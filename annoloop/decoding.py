@@ -7,8 +7,9 @@ small; the rest by Pillow, which notices truncated files.
 from __future__ import annotations
 
 import io
+import os
 import re
-from pathlib import Path
+import stat
 from typing import IO, TYPE_CHECKING, Any
 
 from annoloop.errors import DependencyError, InputError
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 MAX_SIDE = 20_000
 MAX_PIXELS = 200_000_000
+MAX_BYTES = 1 << 31
+"""No image of so few pixels needs as much; a file that does is something else."""
 REPLACE = "Replace the file with a whole copy, or remove it."
 # Inside a scan a marker is 0xFF followed by neither a stuffed zero, a restart mark nor a fill byte.
 _MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
@@ -30,19 +33,36 @@ def open_stream(uri: str) -> IO[bytes]:
     """The bytes of a URI, to be closed by the caller. Raises InputError, or DependencyError."""
     try:
         if "://" not in uri:
-            return Path(uri).open("rb")
+            return _open_file(uri)
         import fsspec
 
         opened: IO[bytes] = fsspec.open(uri, "rb").open()
         return opened
     except FileNotFoundError:
         raise InputError(f"{uri}: there is no such file", fix="Correct the path.") from None
+    except InputError:
+        raise
     except ImportError as error:
         raise DependencyError(
             f"{uri}: {error}", fix="Install the fsspec driver for this kind of storage."
         ) from error
     except Exception as error:  # each storage driver has errors of its own
         raise _unreadable(uri, error) from error
+
+
+def _open_file(path: str) -> IO[bytes]:
+    # Without O_NONBLOCK a pipe that is called like an image would be waited for without end.
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    found = os.fstat(handle)
+    what = None
+    if not stat.S_ISREG(found.st_mode):
+        what = "is a folder, a device or a pipe, not a file"
+    elif found.st_size > MAX_BYTES:
+        what = f"{found.st_size:,} bytes is above the limit of {MAX_BYTES:,} for an image"
+    if what is not None:
+        os.close(handle)
+        raise InputError(f"{path}: {what}", fix="Remove it from the image folder.")
+    return os.fdopen(handle, "rb")
 
 
 def read_bytes(uri: str) -> bytes:

@@ -3,6 +3,7 @@
 AnnoloopError
 ├── SettingsError            annoloop.toml, an environment variable or a flag is wrong
 ├── ProjectError             no project here, or one this version cannot open
+├── StorageError             the disk is full, refuses a file, or cannot be read
 ├── InputError               a file that people gave us is wrong: names file and row
 │   └── AnswersError         an answers file does not fit its batch; nothing was merged
 ├── LockedSplitError         a locked sample would have been selected, trained on or moved
@@ -44,6 +45,10 @@ class SettingsError(AnnoloopError):
 
 class ProjectError(AnnoloopError):
     """There is no project here, or this version cannot open it."""
+
+
+class StorageError(AnnoloopError):
+    """The disk is full, refuses a file, or cannot be read."""
 
 
 class InputError(AnnoloopError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -15,6 +16,12 @@ from annoloop.records import Answer, Box, ForeignDataset, ForeignImage, Problem
 MAX_NAME = 200
 """Longest class name, in characters."""
 
+MAX_REMARK = 4000
+"""Longest remark of a person on an image, in characters."""
+
+LABEL_SUFFIXES = frozenset({".json", ".yaml", ".yml", ".data", ".xml", ".txt", ".names"})
+ARCHIVES = frozenset({".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar", ".zst"})
+
 HINTS = {".json": "coco", ".yaml": "yolo", ".yml": "yolo", ".data": "yolo", ".xml": "voc"}
 
 
@@ -26,6 +33,54 @@ def wrong_format(source: Path, wanted: str) -> InputError:
         f"{source}: not a {wanted.upper()} data set{looks_like(source, wanted)}",
         fix=f"Name the right file or folder, or another format than `--format {wanted}`.",
     )
+
+
+def refuse_huge(source: Path, max_mib: int) -> None:
+    """Raise InputError for a label file that would not fit into memory, or that is no file."""
+    inside = (f for f in source.rglob("*") if f.suffix.lower() in LABEL_SUFFIXES)
+    for file in inside if source.is_dir() else [source]:
+        if file.is_dir() or not file.exists():
+            continue
+        found = file.stat()
+        if not stat.S_ISREG(found.st_mode):
+            raise InputError(
+                f"{file}: is a device or a pipe, not a file", fix="Write the labels into a file."
+            )
+        if found.st_size > max_mib << 20:
+            raise InputError(
+                f"{file}: {found.st_size / (1 << 20):,.0f} MiB is above the limit of "
+                f"{max_mib:,} MiB for a label file",
+                fix="Leave out the segmentations, split it by images into several files, or raise "
+                "max_mib in [labels] of annoloop.toml.",
+            )
+
+
+def refuse_archive(source: Path) -> None:
+    """Raise InputError for a .zip and the like: nothing is ever unpacked by annoloop."""
+    if source.suffix.lower() in ARCHIVES and not source.is_dir():
+        raise InputError(
+            f"{source}: annoloop reads no archives",
+            fix="Unpack it yourself, look at what came out, and name that folder or file.",
+        )
+
+
+def number(text: str) -> float:
+    """A decimal number as files write it. Raises ValueError for what Python alone would read."""
+    if "_" in text or not text.isascii():
+        raise ValueError(f"{text!r} is no number")
+    return float(text)
+
+
+def said(text: str, where: str) -> str:
+    """A remark of a person. Raises InputError where it could not be stored or shown."""
+    if len(text) > MAX_REMARK:
+        raise InputError(
+            f"{where}: a remark of {len(text):,} characters, more than {MAX_REMARK:,}",
+            fix="Say it shorter.",
+        )
+    if any(unicodedata.category(c) in ("Cc", "Cs") and c not in "\n\r\t" for c in text):
+        raise InputError(f"{where}: {text!a:.80} has control characters", fix="Remove them.")
+    return text
 
 
 def looks_like(source: Path, wanted: str) -> str:
@@ -76,7 +131,7 @@ def image_path(name: str, where: str) -> str:
 def why_dropped(box: Box, width: int | None, height: int | None) -> str | None:
     """Why a box cannot be used, or None: it has no area, or lies wholly outside its image."""
     x, y, w, h = box
-    if w <= 0 or h <= 0:
+    if w <= 0 or h <= 0 or w * h <= 0:  # the product of tiny numbers is 0 as well
         return f"the box has no area ({w:g} × {h:g} pixels)"
     right = width is not None and x >= width
     below = height is not None and y >= height

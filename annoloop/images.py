@@ -59,17 +59,18 @@ class Fingerprint:
     grey: bytes
 
 
-def list_images(root: Path) -> list[str]:
+def list_images(root: Path, *, follow_links: bool = False) -> list[str]:
     """Images under `root` as sorted relative POSIX paths; hidden files and folders are left out.
 
     A linked file inside `root` counts like any other, a linked folder inside it is not entered
-    (its images are listed where they lie). Raises InputError for a missing folder, a link that
-    leaves it, and a name that is not Unicode.
+    (its images are listed where they lie). What a link points to outside of `root` is taken in
+    only with `follow_links`. Raises InputError for a missing folder, a link that leaves it, and a
+    name that is not Unicode.
     """
     if not root.is_dir():
         raise InputError(f"{root}: there is no such folder", fix="Name the folder of the images.")
     try:
-        found = sorted(_walk(root, "", root.resolve()))
+        found = sorted(_walk(root, "", _Links(root.resolve(), follow=follow_links)))
     except OSError as error:
         raise InputError(f"{root}: cannot be listed ({error})", fix="Make it readable.") from error
     for path in found:
@@ -180,29 +181,48 @@ def fingerprint(uri: str) -> Fingerprint:
     return Fingerprint(int.from_bytes(bits.tobytes(), "big"), thumb.tobytes())
 
 
-def _walk(folder: Path, inside: str, real: Path) -> Iterator[str]:
+def _walk(folder: Path, inside: str, links: _Links) -> Iterator[str]:
     with os.scandir(folder) as entries:
         for entry in entries:
             if entry.name.startswith("."):
                 continue
-            linked = entry.is_symlink()
+            is_image = PurePosixPath(entry.name).suffix.lower() in SUFFIXES
             if entry.is_dir():
-                if linked:
-                    _refuse_leaving(entry, real)
-                else:
-                    yield from _walk(Path(entry.path), f"{inside}{entry.name}/", real)
-            elif PurePosixPath(entry.name).suffix.lower() in SUFFIXES:
-                if linked:
-                    _refuse_leaving(entry, real)
+                if links.may_enter(entry):
+                    yield from _walk(Path(entry.path), f"{inside}{entry.name}/", links)
+            elif is_image:
+                links.refuse_leaving(entry)
                 yield inside + entry.name
 
 
-def _refuse_leaving(entry: os.DirEntry[str], real: Path) -> None:
-    if not Path(entry.path).resolve().is_relative_to(real):
-        raise InputError(
-            f"{entry.path}: the link leaves the image folder {real}",
-            fix="Copy what it points to into the folder, or name a folder that holds both.",
-        )
+class _Links:
+    """Which links below a root are followed."""
+
+    def __init__(self, root: Path, *, follow: bool) -> None:
+        self._root, self._follow = root, follow
+        self._entered: set[Path] = set()
+
+    def may_enter(self, entry: os.DirEntry[str]) -> bool:
+        """Folders, and on demand linked ones that lie outside: each once, or a loop never ends."""
+        if not entry.is_symlink():
+            return True
+        self.refuse_leaving(entry)
+        real = Path(entry.path).resolve()
+        inside = real.is_relative_to(self._root) or self._root.is_relative_to(real)
+        if inside or real in self._entered:
+            return False
+        self._entered.add(real)
+        return True
+
+    def refuse_leaving(self, entry: os.DirEntry[str]) -> None:
+        if self._follow or not entry.is_symlink():
+            return
+        if not Path(entry.path).resolve().is_relative_to(self._root):
+            raise InputError(
+                f"{entry.path}: the link leaves the image folder {self._root}",
+                fix="Set follow_links = true in [images] of annoloop.toml if that is meant, copy "
+                "what it points to into the folder, or name a folder that holds both.",
+            )
 
 
 def _is_unicode(path: str) -> bool:

@@ -8,6 +8,7 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
 
+from annoloop import foreign
 from annoloop.errors import DependencyError, InputError, SettingsError
 
 KINDS = (
@@ -75,6 +76,7 @@ def strategies(wanted: Iterable[str]) -> dict[str, Any]:
 
 def detect_format(path: Path) -> str:
     """coco, yolo or voc, by what lies there. Raises InputError if it is none of them."""
+    foreign.refuse_archive(path)
     if path.suffix.lower() == ".json":
         return "coco"
     if path.is_dir():

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from annoloop import plugins, settings
+from annoloop import durable, foreign, plugins, settings
 from annoloop.errors import BusyError, ProjectError
 from annoloop.ports import Progress, silent
 from annoloop.records import ForeignDataset
@@ -51,14 +51,29 @@ class Session:
         self._progress = progress
         self._made: dict[tuple[str, str], Any] = {}
         images = self.folder / self.settings.images.root
-        self.store = Store(self.settings.store.url, self.folder, images=images)
-        if not self.store.file.exists() and (self.folder / "splits.lock.json").exists():
-            raise ProjectError(
-                f"{self.store.file.name} is gone, though this project has locked splits",
-                fix="Bring the database back from a backup; nothing else holds the labels.",
-            )
+        self.store = Store(
+            self.settings.store.url,
+            self.folder,
+            images=images,
+            wait_seconds=self.settings.store.wait_seconds,
+        )
+        self._refuse_lost_database()
         if not self.store.check():
             self.store.migrate(self._now())
+
+    def _refuse_lost_database(self) -> None:
+        """A new, empty database in the place of a lost one would hide that labels are gone."""
+        file = self.store.file
+        if file.exists() and file.stat().st_size:
+            return
+        for trace in ("splits.lock.json", LOCK):
+            if (self.folder / trace).exists():
+                raise ProjectError(
+                    f"{file.name} is gone or empty, though this project was worked on "
+                    f"({trace} is there)",
+                    fix="Bring it back from a backup (`annoloop restore BACKUP DIR`): nothing else "
+                    f"holds the labels. To start over, remove {trace} too.",
+                )
 
     def _now(self) -> str:
         return self._clock().astimezone(UTC).isoformat(timespec="milliseconds")
@@ -70,7 +85,7 @@ class Session:
             settings=chosen,
             store=self.store,
             vectors=VectorStore(self.folder),
-            who=os.environ.get("ANNOLOOP_USER") or getpass.getuser(),
+            who=_user(),
             now=self._now,
             stopwatch=time.perf_counter,
             say=self._say,
@@ -94,13 +109,14 @@ class Session:
     def _alone(self, verb: str) -> Iterator[Context]:
         """Machine work holds the project's lock; a second process is refused by name."""
         file = self.folder / LOCK
-        with file.open("a+", encoding="utf-8") as handle:
+        with durable.named(self.folder), file.open("a+", encoding="utf-8") as handle:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
                 handle.seek(0)
+                holder = handle.read().strip() or "it has only just begun"
                 raise BusyError(
-                    f"another annoloop is working on this project ({handle.read().strip()})",
+                    f"another annoloop is working on this project ({holder})",
                     fix="Wait for it to finish, or end it, and run this again.",
                 ) from error
             handle.truncate(0)
@@ -115,5 +131,14 @@ class Session:
         # YOLO files hold shares of the image, so their reader has to find the images.
         options = {"images": str(self.folder / self.settings.images.root)} if name == "yolo" else {}
         reader = plugins.make("readers", name, options)
-        found: ForeignDataset = reader.read(where)
+        with durable.named(where):
+            foreign.refuse_huge(where, self.settings.labels.max_mib)
+            found: ForeignDataset = reader.read(where)
         return found
+
+
+def _user() -> str:
+    try:
+        return os.environ.get("ANNOLOOP_USER") or getpass.getuser()
+    except (KeyError, OSError):  # in containers people run under numbers that have no name
+        return f"uid {os.getuid()}"

@@ -15,6 +15,11 @@ from annoloop.errors import SettingsError
 
 FILE = "annoloop.toml"
 PREFIX = "ANNOLOOP_"
+NOT_SETTINGS = frozenset(
+    f"{PREFIX}{name}"
+    for name in ("USER", "TASK", "DATA", "MODEL", "SEED", "CLASSES", "IMAGES", "OUT")
+)
+"""Who works here, and what the trainer `command` tells its program, which may call us back."""
 
 
 class Section(BaseModel):
@@ -24,6 +29,8 @@ class Section(BaseModel):
 class ImagesSettings(Section):
     root: str = "images"
     """Folder of the images, relative to the project folder or absolute."""
+    follow_links: bool = False
+    """Take in what links inside the folder point to, also where it lies outside of it."""
     skip_bad: bool = False
     """Leave unreadable images and unmatched labels out (and list them) instead of refusing."""
 
@@ -31,6 +38,13 @@ class ImagesSettings(Section):
 class StoreSettings(Section):
     url: str = "sqlite:///annoloop.db"
     """Database: SQLite beside annoloop.toml by default; a relative SQLite path is the project's."""
+    wait_seconds: float = Field(30.0, gt=0)
+    """How long a write waits for the write of another process before it gives up by name."""
+
+
+class LabelsSettings(Section):
+    max_mib: int = Field(1024, ge=1)
+    """Largest label file that is read; parsed it needs several times as much memory."""
 
 
 class SplitSettings(Section):
@@ -117,6 +131,7 @@ class CostSettings(Section):
 class Settings(Section):
     images: ImagesSettings = ImagesSettings()
     store: StoreSettings = StoreSettings()
+    labels: LabelsSettings = LabelsSettings()
     split: SplitSettings = SplitSettings()
     embed: EmbedSettings = EmbedSettings()
     coverage: CoverageSettings = CoverageSettings()
@@ -154,11 +169,16 @@ def load(
 
 
 def from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
-    """ANNOLOOP_TRAIN__TRAINER=x → {"train": {"trainer": "x"}}; values are JSON where they parse."""
+    """ANNOLOOP_TRAIN__TRAINER=x → {"train": {"trainer": "x"}}; values are JSON where they parse.
+
+    Raises SettingsError for a name with our prefix that means nothing: a typo must not pass.
+    """
     found: dict[str, Any] = {}
     for name, text in environ.items():
-        if not name.startswith(PREFIX) or "__" not in name:
+        if not name.startswith(PREFIX) or name in NOT_SETTINGS:
             continue
+        if "__" not in name:
+            raise _no_setting(name)
         section, _, key = name.removeprefix(PREFIX).lower().partition("__")
         try:
             value = json.loads(text)
@@ -166,6 +186,19 @@ def from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
             value = text
         found.setdefault(section, {})[key] = value
     return found
+
+
+def _no_setting(name: str) -> SettingsError:
+    keys = [
+        f"{PREFIX}{section}__{key}".upper()
+        for section, field in Settings.model_fields.items()
+        for key in getattr(field.annotation, "model_fields", {})
+    ]
+    near = difflib.get_close_matches(name, keys, n=1)
+    return SettingsError(
+        f"the environment: {name} is no setting",
+        fix=f"Did you mean {near[0]}?" if near else f"Write {PREFIX}SECTION__KEY, or remove it.",
+    )
 
 
 def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

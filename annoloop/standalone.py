@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from annoloop import plugins, results, results_golden, results_models
+from annoloop import foreign, plugins, results, results_golden, results_models
+from annoloop.settings import LabelsSettings
 
 
 def check_installation() -> results.DoctorResult:
@@ -29,6 +30,7 @@ def golden_check_files(
     from annoloop.steps.golden_files import FilePass, check_files
 
     def read(file: Path) -> FilePass:
+        foreign.refuse_huge(file, LabelsSettings().max_mib)
         reader = plugins.make("readers", plugins.detect_format(file), {})
         return FilePass(file.name, reader.read(file))
 

@@ -184,7 +184,7 @@ def test_a_single_pixel_is_an_image(tmp_path):
 def test_missing_folder_and_unknown_storage_are_named(tmp_path):
     with pytest.raises(InputError, match=r"gone\.jpg: there is no such file"):
         images.probe(str(tmp_path / "gone.jpg"))
-    with pytest.raises(InputError, match="cannot be read"):
+    with pytest.raises(InputError, match="is a folder"):
         images.probe(str(tmp_path))
     with pytest.raises(InputError, match=r"nowhere://a/b\.jpg"):
         images.probe("nowhere://a/b.jpg")

@@ -27,9 +27,6 @@ from annoloop.records import (
     Problem,
 )
 
-MAX_BYTES = 1 << 30
-"""Largest JSON file that is read; parsed it needs several times as much memory."""
-
 MISSING = object()
 
 KNOWN_KEYS = {"id", "file_name", "width", "height", "reviewed", "annoloop_id", "answer", "why"}
@@ -141,12 +138,6 @@ def _file(source: Path) -> Path:
 
 
 def _load(file: Path) -> Mapping[str, Any]:
-    size = file.stat().st_size
-    if size > MAX_BYTES:
-        raise InputError(
-            f"{file}: {size / MAX_BYTES:.1f} GiB is above the limit of 1 GiB for a JSON file",
-            fix="Leave out the segmentations, or split it by images into several files.",
-        )
     try:
         data = json.loads(file.read_text(encoding="utf-8-sig"))
     except (ValueError, RecursionError) as error:
@@ -234,18 +225,21 @@ def _image(row: Mapping[str, Any], where: str) -> ForeignImage:
     answer = optional("answer", str)
     if answer is not None and answer not in list(Answer):
         raise _bad(where, f"'answer' is {answer!r:.80}, not one of {', '.join(Answer)}")
+    why, ours = optional("why", str), optional("annoloop_id", str)
+    for text in filter(None, (why, ours)):
+        foreign.said(text, where)
     return ForeignImage(
         path=foreign.image_path(_field(row, "file_name", str, where=where), where),
         width=_pixels(row, "width", where),
         height=_pixels(row, "height", where),
         reviewed=optional("reviewed", bool),
         external_id=str(row["id"]),
-        sample_id=optional("annoloop_id", str),
+        sample_id=ours,
         answer=None if answer is None else Answer(answer),
-        why=optional("why", str),
+        why=why,
         # Whatever else a row says (video_id, patient, …) can be the group of the sample.
         columns={
-            key: str(value)
+            key: str(value).encode("utf-8", "backslashreplace").decode()
             for key, value in row.items()
             if key not in KNOWN_KEYS and isinstance(value, str | int | float)
         },

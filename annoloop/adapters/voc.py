@@ -201,7 +201,7 @@ def _pixels(root: Element, key: str, where: str) -> int | None:
     """A size in whole pixels; absent, empty and 0 mean unknown."""
     text = (root.findtext(f"size/{key}") or "").strip() or "0"
     try:
-        value = float(text)
+        value = foreign.number(text)
     except ValueError:
         value = math.nan
     if not 0 <= value < math.inf or value != int(value):
@@ -230,7 +230,7 @@ def _box(element: Element, where: str, *, one_based: bool) -> Box:
     for key in ("xmin", "ymin", "xmax", "ymax"):
         text = (corners.findtext(key) or "").strip()
         try:
-            values.append(float(text))
+            values.append(foreign.number(text))
         except ValueError:
             raise _bad(where, f"{key} is {text!r:.40}, not a number") from None
     if not all(map(math.isfinite, values)):
@@ -253,7 +253,11 @@ def _splits(source: Path) -> dict[str, str]:
     for split in SPLITS:
         file = source / "ImageSets" / "Main" / f"{split}.txt"
         if file.is_file():
-            for line in file.read_text(encoding="utf-8-sig").splitlines():
+            try:
+                text = file.read_text(encoding="utf-8-sig")
+            except ValueError as error:
+                raise InputError(f"{file}: {error}", fix="Write it as UTF-8.") from error
+            for line in text.splitlines():
                 if line.strip():
                     found.setdefault(line.split()[0], split)
     return found

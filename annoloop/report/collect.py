@@ -8,6 +8,7 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from annoloop import durable
 from annoloop.errors import InputError, NotReadyError
 from annoloop.records import Box
 from annoloop.report.control_chart import GoldenPoint
@@ -50,10 +51,9 @@ def write_report(project: Project, out: Path) -> ReportResult:
         notes=tuple(_notes(now)),
     )
     page = render_page(data)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    part = out.with_name(out.name + ".part")
-    part.write_text(page, encoding="utf-8")
-    part.replace(out)
+    with durable.named(out):
+        out.parent.mkdir(parents=True, exist_ok=True)
+        durable.write_text(out, page)
     return ReportResult(str(out), len(page.encode()))
 
 

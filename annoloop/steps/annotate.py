@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from annoloop.errors import AnswersError, BatchError, NotReadyError
+from annoloop import foreign
+from annoloop.errors import AnswersError, BatchError, InputError, NotReadyError
 from annoloop.records import (
     Annotation,
     Answer,
@@ -46,6 +47,7 @@ def import_answers(
     leniency: Leniency,
 ) -> ImportResult:
     """Merge a file of answers. Raises AnswersError, and merges nothing, if it does not fit."""
+    _require_name(annotator)
     with context.store.read() as connection:
         batches.get_open(connection, name)
         ids = [pick.sample_id for pick, _ in batches.load_picks(connection, name)]
@@ -93,6 +95,11 @@ def import_answers(
         name, annotator, given=given, new=new, missing=missing, rest=(unknown, problems, answers)
     )
     return replace(made, notes=notes)
+
+
+def _require_name(annotator: str) -> None:
+    if not foreign.said(annotator, "--annotator").strip():
+        raise InputError("nobody is named as annotator", fix="Say who: `--annotator NAME`.")
 
 
 def _import_notes(

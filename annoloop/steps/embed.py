@@ -24,16 +24,7 @@ def embed(context: Context) -> EmbedResult:
         vectors = embedder.embed([todo[key] for key in part])
         context.vectors.add_vectors(embedder.name, part, vectors)
         context.progress(min(start + chunk, len(keys)), len(keys), "embedding")
-    if keys:
-        with context.store.write() as connection:
-            db.record(
-                connection,
-                at=context.now(),
-                who=context.who,
-                what="embed",
-                target=embedder.name,
-                details={"images": len(keys)},
-            )
+    _record(context, embedder.name, new=len(keys), stored=len(known | set(keys)))
     return EmbedResult(
         embedder=embedder.name,
         width=context.vectors.width(embedder.name) or 0,
@@ -42,6 +33,22 @@ def embed(context: Context) -> EmbedResult:
         seconds=round(context.stopwatch() - started, 3),
         notes=signal_notes(context, embedder.name),
     )
+
+
+def _record(context: Context, name: str, *, new: int, stored: int) -> None:
+    """The audit line; a run that was killed before it wrote one is told by the next."""
+    with context.store.read() as connection:
+        if not new and db.recorded(connection, what="embed", target=name):
+            return
+    with context.store.write() as connection:
+        db.record(
+            connection,
+            at=context.now(),
+            who=context.who,
+            what="embed",
+            target=name,
+            details={"images": new, "stored": stored},
+        )
 
 
 def ensure_embedded(context: Context) -> str:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
-from annoloop import images
+from annoloop import foreign, images
 from annoloop.errors import InputError
 from annoloop.records import (
     ForeignDataset,
@@ -22,7 +22,7 @@ from annoloop.records import sample_id as make_id
 from annoloop.results import IngestResult
 from annoloop.steps.context import Context
 from annoloop.steps.groups import GroupRule
-from annoloop.steps.labels import match_images, size_problems
+from annoloop.steps.labels import drop_outside, match_images, size_problems
 from annoloop.store import db, samples
 
 ADOPT = "adopt"
@@ -99,7 +99,8 @@ def _plan(context: Context, labels: ForeignDataset, *, adopt: bool) -> Plan:
             "labels can be adopted only before the splits are made",
             fix="Import them as answers to a batch: `annoloop annotate import`.",
         )
-    paths = images.list_images(context.images_root)
+    follow = context.settings.images.follow_links
+    paths = images.list_images(context.images_root, follow_links=follow)
     new, refused = _probe(context, [p for p in paths if p not in known])
     if refused and not skip_bad:
         raise _refusal(refused)
@@ -107,6 +108,7 @@ def _plan(context: Context, labels: ForeignDataset, *, adopt: bool) -> Plan:
     matched, odd = match_images(labels, found)
     if odd and not skip_bad:
         raise _refusal(odd)
+    matched, outside = drop_outside(matched, _sizes(context, matched, new))
     columns = {path: dict(image.columns) for path, image in matched.items()}
     rule = GroupRule(context.settings.split.group, columns)
     if new and rule.kind in {"column", "rule"} and not any(rule.group(s.path) for s in new):
@@ -123,10 +125,25 @@ def _plan(context: Context, labels: ForeignDataset, *, adopt: bool) -> Plan:
             if _is_labeled(image, adopt=adopt)
         ),
         refused=tuple(refused),
-        problems=(*labels.problems, *odd, *size_problems(matched, {s.path: s for s in new})),
+        problems=(
+            *labels.problems,
+            *odd,
+            *outside,
+            *size_problems(matched, {s.path: s for s in new}),
+        ),
         notes=tuple(_notes(context, paths, known)),
         known=len(known),
     )
+
+
+def _sizes(
+    context: Context, matched: Mapping[str, ForeignImage], new: Sequence[Sample]
+) -> dict[str, tuple[int, int]]:
+    """Path → the image file's own size, for every image that came with labels."""
+    fresh = {s.path: s for s in new if s.path in matched}
+    with context.store.read() as connection:
+        old = samples.load(connection, ids={make_id(path) for path in matched.keys() - fresh})
+    return {s.path: (s.width, s.height) for s in (*old, *fresh.values())}
 
 
 def _known(columns: dict[str, dict[str, str]]) -> str:
@@ -148,6 +165,7 @@ def _probe(context: Context, paths: Sequence[str]) -> tuple[list[Sample], list[P
 
     def facts(path: str) -> Sample | Problem:
         try:
+            _refuse_name(path)
             one = images.probe(str(root / path))
         except InputError as error:
             return Problem(path, "", error.problem, error.fix)
@@ -162,6 +180,14 @@ def _probe(context: Context, paths: Sequence[str]) -> tuple[list[Sample], list[P
                     bad.append(one)
             context.progress(min(start + CHUNK, len(paths)), len(paths), "reading images")
     return good, bad
+
+
+def _refuse_name(path: str) -> None:
+    """Names that no label file could hold would be found out only at the first export."""
+    if foreign.image_path(path, path) != path:
+        raise InputError(
+            f"{path!a}: label files cannot hold this name", fix="Rename the file (no backslash)."
+        )
 
 
 def _refusal(problems: Sequence[Problem]) -> InputError:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import PurePosixPath
 
+from annoloop import foreign
 from annoloop.records import ForeignDataset, ForeignImage, Problem, Sample
 
 
@@ -56,3 +58,23 @@ def size_problems(matched: Mapping[str, ForeignImage], new: Mapping[str, Sample]
             )
             problems.append(Problem(path, "", what, "kept as they are; check them"))
     return problems
+
+
+def drop_outside(
+    matched: Mapping[str, ForeignImage], sizes: Mapping[str, tuple[int, int]]
+) -> tuple[dict[str, ForeignImage], list[Problem]]:
+    """Boxes that lie wholly outside the image file, whatever size the label file says it has."""
+    kept: dict[str, ForeignImage] = {}
+    problems: list[Problem] = []
+    for path, image in matched.items():
+        width, height = sizes[path]
+        why = [foreign.why_dropped(label.box, width, height) for label in image.labels]
+        labels = tuple(one for one, odd in zip(image.labels, why, strict=True) if odd is None)
+        problems += [
+            Problem(path, f"box {number}", odd, "dropped")
+            for number, odd in enumerate(why, start=1)
+            if odd is not None
+        ]
+        dropped = len(image.labels) - len(labels)
+        kept[path] = foreign.after_drops(replace(image, labels=labels), dropped)
+    return kept, problems

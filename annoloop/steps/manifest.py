@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from typing import Any
 
+from annoloop import durable
 from annoloop.core import splits
 from annoloop.errors import LockedSplitError
 from annoloop.records import Half, Sample, Split
@@ -21,10 +23,7 @@ def write_manifest(context: Context, placed: Sequence[Sample], digest: str) -> N
         "seed": context.settings.split.seed,
         "splits": _members([(s.id, s.split, s.half) for s in placed]),
     }
-    file = context.folder / MANIFEST
-    part = file.with_suffix(".part")
-    part.write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
-    part.replace(file)
+    durable.write_text(context.folder / MANIFEST, json.dumps(manifest, indent=1) + "\n")
 
 
 def check_manifest(context: Context) -> str:
@@ -41,16 +40,17 @@ def check_manifest(context: Context) -> str:
             f"the split manifest {MANIFEST} is gone",
             fix="Bring it back from version control or a backup: it proves that nothing moved.",
         ) from error
-    except (json.JSONDecodeError, KeyError, TypeError, UnicodeDecodeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError, IsADirectoryError) as error:
         raise LockedSplitError(
             f"{MANIFEST} is not the file that annoloop wrote ({error!r})",
             fix="Bring it back from version control or a backup.",
         ) from error
     if written != digest or members != _members(rows):
+        edited = MANIFEST if written != _digest_of_members(members) else "one of the two"
         raise LockedSplitError(
             f"the splits in the database do not match {MANIFEST} "
-            f"({digest[:12]}… against {str(written)[:12]}…)",
-            fix="One of them was edited. Bring back the one that was; splits never change.",
+            f"({digest[:12]}… against {str(written)[:12]}…): {edited} was edited",
+            fix="Bring back what it was, from version control or a backup; splits never change.",
         )
     return digest
 
@@ -63,6 +63,20 @@ def _members(
         part: [key for key, side, half in rows if part in (side, half)]
         for part in ("test", "mine", "gauge", "golden")
     }
+
+
+def _digest_of_members(members: Any) -> str | None:
+    """What a manifest's digest should be for the samples that it lists; None if it lists none."""
+    try:
+        rows = [
+            (str(key), Split.VAL if part in list(Half) else Split(part), half)
+            for part in ("test", "mine", "gauge", "golden")
+            for half in [Half(part) if part in list(Half) else None]
+            for key in members[part]
+        ]
+    except (KeyError, TypeError, ValueError):
+        return None
+    return digest_of(rows)
 
 
 def digest_of(rows: Sequence[tuple[str, Split, Half | None]]) -> str:

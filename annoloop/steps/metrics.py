@@ -66,5 +66,5 @@ def _load(file: Path) -> Any:
         raise InputError(f"there is no file {file}", fix="Check the path.") from error
     except IsADirectoryError as error:
         raise InputError(f"{file} is a folder", fix="Give the JSON file in it.") from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{file} is not valid JSON: {error}", fix="Export it again.") from error

@@ -76,7 +76,11 @@ def ensure_scored(context: Context) -> tuple[dict[str, float], dict[str, Any]]:
     with context.store.read() as connection:
         closed = _closed_batches(batches.load_all(connection))
         pool = samples.load(connection, split=Split.POOL, statuses=OPEN)
-    stale = stored is None or stored[1].get("closed") != closed
+        # Scores without an audit line are of a run that was killed before it wrote one.
+        known = stored is not None and db.recorded(
+            connection, what="score", target=stored[1]["embedder"], at=stored[1]["at"]
+        )
+    stale = not known or stored is None or stored[1].get("closed") != closed
     if stored is None or stale or any(s.id not in stored[0] for s in pool):
         why = (
             "no coverage scores yet" if stored is None else "the pool changed since they were made"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from annoloop import settings
+from annoloop import durable, foreign, settings
 from annoloop.errors import InputError, ProjectError
 from annoloop.records import Source
 
@@ -15,6 +15,7 @@ def prepare(folder: Path, source: Source, *, group: str) -> tuple[Path, bool]:
     file = where / settings.FILE
     if source.images is None:
         raise InputError("a project needs images", fix="Say where they are: `--images PATH`.")
+    foreign.refuse_archive(Path(source.images))
     if not Path(source.images).is_dir():
         raise InputError(
             f"there is no folder of images at {source.images}", fix="Correct `--images`."
@@ -23,11 +24,10 @@ def prepare(folder: Path, source: Source, *, group: str) -> tuple[Path, bool]:
         raise InputError(f"{where} is a file", fix="Name a folder for the project.")
     if file.exists():
         return where, False
-    where.mkdir(parents=True, exist_ok=True)
-    part = file.with_suffix(".part")
     root = image_folder(Path(source.images), where)
-    part.write_text(settings.template(root, group=group), encoding="utf-8")
-    part.replace(file)
+    with durable.named(where):
+        where.mkdir(parents=True, exist_ok=True)
+        durable.write_text(file, settings.template(root, group=group))
     return where, True
 
 

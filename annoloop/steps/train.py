@@ -137,7 +137,9 @@ def _fit(
     (part / "annoloop-model.json").write_text(
         json.dumps(manifest, indent=1, sort_keys=True) + "\n", encoding="utf-8"
     )
-    shutil.rmtree(final, ignore_errors=True)  # of a run killed after the move, before the record
+    # Of a run killed after the move, before the record; or of before a restored backup.
+    shutil.rmtree(final, ignore_errors=True)
+    context.vectors.forget_predictions(name)
     part.rename(final)
     return ModelCard(card.trainer, str(final), card.seconds, card.details)
 

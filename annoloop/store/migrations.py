@@ -91,8 +91,35 @@ def _first_schema(connection: Connection) -> None:
             )
 
 
-MIGRATIONS: tuple[tuple[str, Callable[[Connection], None]], ...] = (
+# What may be filled in once and never again, table by table: the columns, and when they are locked.
+LOCKED = {
+    "samples": (("id",), ("split", "half", "group_name"), "OLD.split IS NOT NULL"),
+    "batches": (("name", "kind", "number"), ("closed_at", "report"), "OLD.closed_at IS NOT NULL"),
+    "iterations": (("number", "batch", "opened_at", "settings"), (), ""),
+    "classes": (("id", "name"), (), ""),
+}
+
+
+def _locked_rows(connection: Connection) -> None:
+    """No sample changes split, no closed batch opens, no class moves; held by the database."""
+    for table, (always, once, when) in LOCKED.items():
+        rules = [f"NEW.{column} IS NOT OLD.{column}" for column in always]
+        rules += [f"({when} AND NEW.{column} IS NOT OLD.{column})" for column in once]
+        connection.exec_driver_sql(
+            f"CREATE TRIGGER {table}_locked BEFORE UPDATE ON {table} WHEN {' OR '.join(rules)} "
+            f"BEGIN SELECT RAISE(ABORT, 'locked rows of {table} never change'); END"
+        )
+        connection.exec_driver_sql(
+            f"CREATE TRIGGER {table}_no_delete BEFORE DELETE ON {table} "
+            f"BEGIN SELECT RAISE(ABORT, 'rows of {table} are never deleted'); END"
+        )
+
+
+Migration = Callable[[Connection], None]
+
+MIGRATIONS: tuple[tuple[str, Migration], ...] = (
     ("0001_first_schema", _first_schema),
+    ("0002_locked_rows", _locked_rows),
 )
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
+import shutil
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -65,14 +67,14 @@ class VectorStore:
 
     def vector_keys(self, name: str) -> set[str]:
         data = self._open("vectors", name)
-        return set() if data is None else set(data.to_table(columns=["key"])["key"].to_pylist())
+        return set() if data is None else set(_table(data, ["key"])["key"].to_pylist())
 
     def load_vectors(self, name: str, keys: Sequence[str]) -> NDArray[np.float32]:
         """Rows in the order of `keys`, (n, d). Raises VectorError naming what to run."""
         data = self._open("vectors", name)
         if data is None:
             raise VectorError(f"there are no {name!r} vectors yet", fix="Run `annoloop embed`.")
-        stored = data.to_table(columns=["key"])["key"].to_pylist()
+        stored = _table(data, ["key"])["key"].to_pylist()
         where = {key: row for row, key in enumerate(stored)}
         missing = [key for key in keys if key not in where]
         if missing:
@@ -82,7 +84,7 @@ class VectorStore:
             )
         wanted = [where[key] for key in keys]
         few = 0 < len(wanted) * FEW <= len(stored)  # picking rows is dear, reading all of them too
-        table = data.take(wanted, columns=["vector"]) if few else data.to_table(columns=["vector"])
+        table = _table(data, ["vector"], rows=wanted if few else None)
         column = table["vector"].combine_chunks()
         rows: NDArray[np.float32] = np.asarray(column.flatten(), dtype=np.float32)
         rows = rows.reshape(len(table), self.width(name) or 0)
@@ -105,7 +107,7 @@ class VectorStore:
         data = self._open("fingerprints", "grey32")
         if data is None:
             return {}
-        table = data.to_table()
+        table = _table(data)
         values = zip(table["hash"].to_pylist(), table["thumb"].to_pylist(), strict=True)
         return dict(zip(table["key"].to_pylist(), values, strict=True))
 
@@ -125,7 +127,7 @@ class VectorStore:
         data = self._open("scores", "coverage")
         if data is None:
             return None
-        table = data.to_table()
+        table = _table(data)
         about = json.loads((table.schema.metadata or {}).get(b"about", b"{}"))
         scores = zip(table["id"].to_pylist(), table["score"].to_pylist(), strict=True)
         return dict(scores), about
@@ -153,7 +155,7 @@ class VectorStore:
         data = self._open("predictions", model)
         if data is None:
             return None
-        table = data.to_table()
+        table = _table(data)
         rows = zip(table["id"].to_pylist(), table["detections"].to_pylist(), strict=True)
         wanted = None if ids is None else set(ids)
         return {
@@ -168,7 +170,14 @@ class VectorStore:
         import lance
 
         file = self._file(kind, name)
-        return lance.dataset(str(file)) if _written(file) else None
+        if not _written(file):
+            return None
+        with _healthy(file):
+            return lance.dataset(str(file))
+
+    def forget_predictions(self, model: str) -> None:
+        """Drop what a model of this name said: the name is about to mean another model."""
+        shutil.rmtree(self._file("predictions", model), ignore_errors=True)
 
     def _append(
         self,
@@ -189,6 +198,26 @@ class VectorStore:
             table = table.replace_schema_metadata({"about": json.dumps(dict(about))})
         mode = "create" if not _written(file) else "overwrite" if replace else "append"
         lance.write_dataset(table, str(file), mode=mode)
+
+
+def _table(
+    data: Any, columns: Sequence[str] | None = None, rows: Sequence[int] | None = None
+) -> Any:
+    with _healthy(Path(data.uri)):
+        return data.to_table(columns) if rows is None else data.take(rows, columns=columns)
+
+
+@contextmanager
+def _healthy(file: Path) -> Iterator[None]:
+    """A data set that Lance cannot read is named, and may be made again: it is derived."""
+    try:
+        yield
+    except (OSError, ValueError, RuntimeError) as error:
+        raise VectorError(
+            f"{file} cannot be read ({str(error)[:200]})",
+            fix=f"Remove it (`rm -r {file}`) and run the command again: it is derived data, and "
+            "will be computed again.",
+        ) from error
 
 
 def _written(file: Path) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from sqlalchemy.exc import IntegrityError
 
 from annoloop.errors import LockedSplitError
 from annoloop.project import Project
@@ -64,8 +65,11 @@ def test_the_manifest_names_every_locked_sample(project: Project) -> None:
         (lambda f: f.write_text("{"), "not the file that annoloop wrote"),
         (
             lambda f: f.write_text(f.read_text().replace('"digest": "', '"digest": "0')),
-            "do not match",
+            r"do not match .*: splits\.lock\.json was edited",
         ),
+        (lambda f: f.write_text('{"digest": [], "splits": [1]}'), r"splits\.lock\.json was edited"),
+        (lambda f: f.write_text("[" * 200_000), "not the file that annoloop wrote"),
+        (lambda f: f.write_text('{"digest": ' + "9" * 9999 + "}"), "not the file that annoloop"),
     ],
 )
 def test_a_damaged_manifest_stops_the_loop(project: Project, damage, problem: str) -> None:
@@ -77,12 +81,23 @@ def test_a_damaged_manifest_stops_the_loop(project: Project, damage, problem: st
         assert "backup" in caught.value.fix or "Bring back" in caught.value.fix
 
 
-def test_a_sample_moved_in_the_database_stops_the_loop(project: Project) -> None:
+MOVE = "UPDATE samples SET split = 'pool' WHERE id = (SELECT id FROM samples WHERE split = 'test')"
+
+
+def test_the_database_itself_moves_no_locked_sample(project: Project) -> None:
+    project.split()
+    for statement in (MOVE, "DELETE FROM samples", "UPDATE samples SET half = 'mine'"):
+        with (
+            pytest.raises(IntegrityError, match="never"),
+            project.store.write() as connection,
+        ):
+            connection.exec_driver_sql(statement)
+
+
+def test_a_sample_moved_by_force_stops_the_loop(project: Project) -> None:
     project.split()
     with project.store.write() as connection:
-        connection.exec_driver_sql(
-            "UPDATE samples SET split = 'pool' WHERE id ="
-            " (SELECT id FROM samples WHERE split = 'test' LIMIT 1)"
-        )
-    with pytest.raises(LockedSplitError, match="do not match"):
+        connection.exec_driver_sql("DROP TRIGGER samples_locked")
+        connection.exec_driver_sql(MOVE)
+    with pytest.raises(LockedSplitError, match=r"do not match .* one of the two was edited"):
         project.select()

@@ -186,7 +186,8 @@ def _text_files(folder: Path) -> list[Path]:
 
 def read_lines(file: Path) -> list[str]:
     try:
-        return file.read_text(encoding="utf-8-sig").splitlines()
+        # Not `splitlines`, which also ends a line at characters that a class name may not have.
+        return file.read_text(encoding="utf-8-sig").split("\n")
     except (OSError, ValueError) as error:
         raise InputError(f"{file}: cannot be read ({error})", fix="Write it as UTF-8.") from error
 

@@ -97,7 +97,7 @@ def _parse(fields: Sequence[str], classes: int) -> tuple[int, Box]:
     if not (fields[0].isascii() and fields[0].isdigit() and int(fields[0]) < classes):
         raise ValueError(f"class {fields[0]!r:.40} is none of 0 to {classes - 1}")
     try:
-        x, y, w, h = (float(field) for field in fields[1:])
+        x, y, w, h = map(foreign.number, fields[1:])
     except ValueError:
         raise ValueError(f"{' '.join(fields[1:])!r:.80} are not four numbers") from None
     if not all(map(math.isfinite, (x, y, w, h))):
