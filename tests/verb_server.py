@@ -1,9 +1,9 @@
 """Runs verbs in processes of their own, forked from this one, which has imported what they need.
 
 `python verb_server.py OUTCOMES` reads requests from stdin, one JSON line each, and answers each
-with one: {"verb", "folder", "args"} starts a process and answers its number, {"wait": number} answers
-how it ended: "done", "killed", or the name and the words of its error. Real processes, so that
-they can be killed at any moment; forked, because importing takes longer than most verbs.
+with one: {"verb", "folder", "args"} starts a process and answers its number, {"wait": number}
+answers how it ended: "done", "killed", or the name and the words of its error. Real processes,
+so that they can be killed at any moment; forked, because importing takes longer than most verbs.
 """
 
 from __future__ import annotations
