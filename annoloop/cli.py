@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from annoloop import __version__, durable
+from annoloop import __version__, cli_backup, durable
 from annoloop.cli_options import HERE, Folder, Json, names, not_built, open_project, say, show
 from annoloop.cli_people import annotate, batch, golden
 from annoloop.errors import AnnoloopError, SettingsError
@@ -32,6 +32,8 @@ app.add_typer(batch, name="batch")
 app.add_typer(annotate, name="annotate")
 app.add_typer(golden, name="golden")
 app.add_typer(fiftyone, name="fiftyone")
+app.command("backup")(cli_backup.backup)
+app.command("restore")(cli_backup.restore)
 
 
 @app.command()

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import re
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from annoloop.errors import StorageError
+from annoloop.errors import BusyError, InputError, StorageError
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS}
@@ -38,6 +40,46 @@ def sync_folder(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def refuse_full(out: Path) -> None:
+    """Raise InputError if `out` is a file, or a folder with something in it."""
+    if out.exists() and not out.is_dir():
+        raise InputError(f"{out} is a file", fix="Name a folder.")
+    if out.exists() and any(out.iterdir()):
+        raise InputError(f"{out} is not empty", fix="Name a new folder, or empty this one first.")
+
+
+@contextmanager
+def whole_folder(out: Path) -> Iterator[Path]:
+    """A folder to fill, which becomes `out` (new, or empty) at the end, whole or not at all.
+
+    Raises BusyError while another process fills the same, StorageError for a full disk.
+    """
+    part = out.with_name(f".{out.name}.part")
+    with named(out):
+        part.mkdir(parents=True, exist_ok=True)
+        handle = os.open(part, os.O_RDONLY)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            os.close(handle)
+            raise BusyError(
+                f"another annoloop is writing {out}", fix="Wait for it, or name another folder."
+            ) from error
+        try:
+            for left in part.iterdir():  # by one that was killed
+                shutil.rmtree(left) if left.is_dir() else left.unlink()
+            yield part
+            if out.exists():
+                out.rmdir()
+            part.replace(out)
+            sync_folder(out.parent)
+        except BaseException:  # an interrupt, too, leaves nothing behind
+            shutil.rmtree(part, ignore_errors=True)
+            raise
+        finally:
+            os.close(handle)
 
 
 @contextmanager

@@ -7,7 +7,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from annoloop import plugins, results, results_batches, results_golden, results_models, settings
+from annoloop import (
+    plugins,
+    results,
+    results_backup,
+    results_batches,
+    results_golden,
+    results_models,
+    settings,
+)
 from annoloop.errors import InputError
 from annoloop.ports import Progress, silent
 from annoloop.records import BatchKind, Source
@@ -45,6 +53,22 @@ class Project(Session):
                 (where / settings.FILE).unlink()
             raise
         return project, results.InitResult(str(where), ingested)
+
+    @classmethod
+    def restore(
+        cls, backup: str | Path, folder: str | Path
+    ) -> tuple[Project, results_backup.RestoreResult]:
+        """A project out of a backup, in a new folder, equal to the row."""
+        from annoloop.steps import restore
+
+        made = restore.restore(Path(backup), Path(folder))
+        return cls(folder), made
+
+    def backup(self, out: str | Path, *, derived: bool = False) -> results_backup.BackupResult:
+        """All that cannot be computed again, as one folder, while others go on working."""
+        from annoloop.steps import backup
+
+        return backup.backup(self._context(), Path(out), derived=derived)
 
     # --- samples ----------------------------------------------------------------------------------
 

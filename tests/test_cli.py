@@ -43,6 +43,8 @@ VERBS = [
     "status",
     "run",
     "report",
+    "backup",
+    "restore",
     "app",
     "demo",
     "doctor",

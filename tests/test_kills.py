@@ -10,7 +10,6 @@ import json
 import random
 import re
 import shutil
-import sqlite3
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,8 +25,6 @@ Row = tuple[object, ...]
 
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+00:00")
 SECONDS = re.compile(r'"seconds": [0-9.e-]+')
-GROWING = ("reference_labels", "picks", "annotations", "steps", "failures", "looks", "audit")
-
 WALK: tuple[tuple[str, dict[str, Any], str | None], ...] = (
     ("init", {}, "ingest"),
     ("split", {}, "split"),
@@ -81,17 +78,12 @@ class Walk:
     def check(self, before: dict[str, list[Row]]) -> None:
         """What must hold after any kill: history only grew, and no record is half."""
         after = self._rows()
-        for table in GROWING:
+        for table in ledgers.GROWING:
             old = before.get(table, [])
             assert after.get(table, [])[: len(old)] == old, table
         if not after.get("migrations"):
             return
-        with sqlite3.connect(self.folder / "annoloop.db") as connection:
-            assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
-            assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
-            for what, query in BROKEN.items():
-                assert connection.execute(query).fetchall() == [], what
-        connection.close()
+        assert ledgers.broken(self.folder) == []
 
     def _args(self, verb: str, args: dict[str, Any]) -> dict[str, Any]:
         if verb == "init":
@@ -116,49 +108,6 @@ class Walk:
             for table, rows in self._rows().items()
             if table != "migrations"
         }
-
-
-BROKEN = {
-    "a selected sample is in exactly one open batch of the loop": """
-        SELECT id FROM samples WHERE status = 'selected' AND 1 != (
-            SELECT count(*) FROM picks JOIN batches ON batches.name = picks.batch
-            WHERE sample_id = samples.id AND kind = 'select' AND NOT blind
-              AND closed_at IS NULL)""",
-    "a pick of an open batch is selected": """
-        SELECT sample_id FROM picks JOIN batches ON batches.name = picks.batch
-        JOIN samples ON samples.id = sample_id
-        WHERE kind = 'select' AND closed_at IS NULL AND NOT blind AND status != 'selected'""",
-    "an annotated sample has an answer in a closed batch": """
-        SELECT id FROM samples WHERE status = 'annotated' AND NOT EXISTS (
-            SELECT 1 FROM annotations JOIN batches ON batches.name = annotations.batch
-            WHERE sample_id = samples.id AND closed_at IS NOT NULL
-              AND answer IN ('complete', 'empty'))""",
-    "no pick of a closed batch is still selected": """
-        SELECT sample_id FROM picks JOIN batches ON batches.name = picks.batch
-        JOIN samples ON samples.id = sample_id
-        WHERE closed_at IS NOT NULL AND status = 'selected' AND NOT EXISTS (
-            SELECT 1 FROM picks p JOIN batches b ON b.name = p.batch
-            WHERE p.sample_id = samples.id AND b.closed_at IS NULL)""",
-    "every batch has picks": """
-        SELECT name FROM batches WHERE name NOT IN (SELECT batch FROM picks)""",
-    "every batch of the loop has its iteration and its step": """
-        SELECT name FROM batches WHERE kind = 'select' AND (
-            name NOT IN (SELECT batch FROM iterations)
-            OR number NOT IN (SELECT iteration FROM steps WHERE step = 'select')
-            OR (closed_at IS NOT NULL) !=
-               (number IN (SELECT iteration FROM steps WHERE step = 'annotate')))""",
-    "every step is in the audit log": """
-        SELECT step, count(*) AS n FROM steps GROUP BY step HAVING n != (
-            SELECT count(*) FROM audit WHERE what = CASE step WHEN 'golden' THEN 'golden check'
-                WHEN 'annotate' THEN 'annotate close' ELSE step END)""",
-    "every failure belongs to an evaluation": """
-        SELECT seq FROM failures WHERE evaluation NOT IN
-            (SELECT seq FROM steps WHERE step = 'evaluate')""",
-    "splits are made for all or for none": """
-        SELECT 1 WHERE EXISTS (SELECT 1 FROM samples WHERE split IS NULL)
-            AND EXISTS (SELECT 1 FROM samples WHERE split IS NOT NULL)""",
-}
-"""What must never be true of a project → a query that finds it."""
 
 
 def _timeless(table: str, row: Row) -> str:

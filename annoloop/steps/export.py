@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
 from annoloop import durable
-from annoloop.errors import BusyError, InputError, NotReadyError
+from annoloop.errors import InputError, NotReadyError
 from annoloop.ports import Writer
 from annoloop.records import BatchKind, Label, LabeledImage, Split
 from annoloop.results_batches import ExportResult
@@ -53,9 +50,14 @@ def export(
         )
         for s in (by_id[key] for key in order)
     ]
-    with durable.named(out):
-        _refuse_target(context, out)
-        _write(writer, out, rows, classes=schema.classes)
+    if out.resolve().is_relative_to(context.images_root.resolve()):
+        raise InputError(
+            f"{out} lies in the image folder: the next `ingest` would take the export for images",
+            fix="Export into a folder elsewhere.",
+        )
+    durable.refuse_full(out)
+    with durable.whole_folder(out) as part:
+        writer.write(part, rows, classes=schema.classes)
     return ExportResult(
         batch=name,
         format=form,
@@ -64,46 +66,6 @@ def export(
         boxes=sum(len(r.labels) for r in rows),
         prelabels=prelabels,
     )
-
-
-def _refuse_target(context: Context, out: Path) -> None:
-    if out.resolve().is_relative_to(context.images_root.resolve()):
-        raise InputError(
-            f"{out} lies in the image folder: the next `ingest` would take the export for images",
-            fix="Export into a folder elsewhere.",
-        )
-    if out.exists() and not out.is_dir():
-        raise InputError(f"{out} is a file", fix="Name a folder to export into.")
-    if out.exists() and any(out.iterdir()):
-        raise InputError(
-            f"{out} is not empty", fix="Export into a new folder, or empty this one first."
-        )
-
-
-def _write(
-    writer: Writer, out: Path, rows: Sequence[LabeledImage], *, classes: Sequence[str]
-) -> None:
-    """Whole or not at all: written beside the target, and moved there."""
-    part = out.with_name(f".{out.name}.part")
-    part.mkdir(parents=True, exist_ok=True)
-    handle = os.open(part, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        for left in part.iterdir():  # by an export that was killed
-            shutil.rmtree(left) if left.is_dir() else left.unlink()
-        writer.write(part, rows, classes=classes)
-        if out.exists():
-            out.rmdir()
-        part.replace(out)
-    except BlockingIOError as error:
-        raise BusyError(
-            f"another annoloop is exporting into {out}", fix="Wait for it, or name another folder."
-        ) from error
-    except BaseException:  # an interrupt, too, leaves nothing behind
-        shutil.rmtree(part, ignore_errors=True)
-        raise
-    finally:
-        os.close(handle)
 
 
 def _current(context: Context, ids: Sequence[str]) -> dict[str, tuple[Label, ...]]:

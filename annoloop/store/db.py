@@ -9,7 +9,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, insert, select
+from sqlalchemy import Connection, Engine, create_engine, event, func, insert, select
 from sqlalchemy.exc import DatabaseError, IntegrityError, OperationalError
 from sqlalchemy.pool import NullPool
 
@@ -108,6 +108,11 @@ class Store:
         if error:
             raise error
         return len(names) == len(migrations.MIGRATIONS)
+
+    def settle(self) -> None:
+        """Make the database one file, without the side files of readers, to be moved as a whole."""
+        with _named(self.file, self._wait_seconds), closing(sqlite3.connect(self.file)) as only:
+            only.execute("PRAGMA journal_mode = DELETE")
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -209,6 +214,14 @@ def _explain(file: Path, text: str, wait_seconds: float) -> BusyError | StorageE
             fix="Free some space and run the same command again.",
         )
     return None
+
+
+def row_counts(connection: Connection) -> dict[str, int]:
+    """Table → number of its rows, for every table that we know."""
+    return {
+        name: int(connection.execute(select(func.count()).select_from(table)).scalar() or 0)
+        for name, table in sorted(tables.metadata.tables.items())
+    }
 
 
 def record(

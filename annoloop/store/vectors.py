@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+KINDS = ("vectors", "fingerprints", "scores", "predictions")
+"""The folders of data sets, all derived."""
+
 FEW = 8
 """Up to one row in so many is picked from where it lies; for more all rows are read."""
 
@@ -163,6 +166,23 @@ class VectorStore:
             for key, found in rows
             if wanted is None or key in wanted
         }
+
+    def copy_to(self, folder: Path, *, models: Collection[str]) -> list[str]:
+        """Copy the newest version of every data set, predictions only of `models`; their names."""
+        import lance
+
+        wanted = {self._file("predictions", model) for model in models}
+        copied = []
+        for file in sorted(f for kind in KINDS for f in (self.folder / kind).glob("*.lance")):
+            if not _written(file) or (file.parent.name == "predictions" and file not in wanted):
+                continue
+            target = folder / file.relative_to(self.folder)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with _healthy(file):
+                data = lance.dataset(str(file))  # this version, whatever is appended meanwhile
+                lance.write_dataset(data.scanner().to_reader(), str(target), schema=data.schema)
+            copied.append(file.relative_to(self.folder).as_posix())
+        return copied
 
     # --- Lance --------------------------------------------------------------------------------
 
