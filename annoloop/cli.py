@@ -246,12 +246,28 @@ def doctor(project: Folder = HERE, json: Json = False) -> None:
 def metrics(
     ground_truth: Annotated[Path, typer.Option(help="COCO annotations.")],
     detections: Annotated[Path, typer.Option(help="COCO detections.")],
+    details: Annotated[
+        bool, typer.Option(help="Classes, confusion, calibration, TIDE, images, VOC's AP.")
+    ] = False,
+    interval: Annotated[bool, typer.Option(help="95 % intervals by resampling images.")] = False,
+    against: Annotated[
+        Path | None, typer.Option(help="Another model's detections: the paired gain.")
+    ] = None,
+    by: Annotated[str | None, typer.Option(help="Slices: folder, column:NAME, rule:REGEX.")] = None,
+    group: Annotated[
+        str | None, typer.Option(help="What is resampled together, written like --by.")
+    ] = None,
+    min_score: Annotated[
+        float | None, typer.Option(help="Score from which a detection counts; best F1 if not set.")
+    ] = None,
     json: Json = False,
 ) -> None:
-    """The twelve COCO numbers of two files; needs no project."""
+    """The twelve COCO numbers of two files, and what is behind them; needs no project."""
+    from annoloop.results_metrics import MetricsWish
     from annoloop.standalone import file_metrics
 
-    show(file_metrics(ground_truth, detections), as_json=json)
+    wish = MetricsWish(details, interval, against, by, group, min_score)
+    show(file_metrics(ground_truth, detections, wish), as_json=json)
 
 
 @app.command()

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, fields, is_dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, fields
 from typing import Any
 
-from annoloop import results, results_batches, results_golden, results_models
+from annoloop import render_models, results, results_batches, results_golden
 from annoloop.ports import Progress, silent
-from annoloop.records import Problem, Shortfall
-
-SHOWN = 20
+from annoloop.render_text import SHOWN, table
+from annoloop.render_text import cell as _cell
+from annoloop.render_text import percent as _percent
+from annoloop.render_text import value as _value
 
 
 def to_json(result: Any) -> str:
@@ -36,48 +37,6 @@ def _plain(result: Any) -> list[str]:
             continue
         shown.append(f"{field.name.replace('_', ' '):<{width}}  {_value(value)}")
     return shown
-
-
-def _value(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    if isinstance(value, Mapping):
-        return ", ".join(f"{k} {_value(v)}" for k, v in value.items()) or "none"
-    if isinstance(value, Problem):
-        where = f"{value.file} {value.row}".strip()
-        return f"{where}: {value.what} ({value.action})"
-    if isinstance(value, Shortfall):
-        taker = value.refilled_by or "nobody"
-        return f"{value.source}: {value.got} of {value.asked}, refilled by {taker} ({value.why})"
-    if is_dataclass(value) and not isinstance(value, type):
-        return _value(asdict(value))
-    if isinstance(value, list | tuple):
-        return _listed(value)
-    return str(value)
-
-
-def _listed(values: Sequence[Any]) -> str:
-    if all(isinstance(v, str) and len(v) < 40 and " " not in v for v in values):
-        more = f" … and {len(values) - SHOWN} more" if len(values) > SHOWN else ""
-        return ", ".join(values[:SHOWN]) + more
-    lines = [f"\n  {_value(v)}" for v in values[:SHOWN]]
-    if len(values) > SHOWN:
-        lines.append(f"\n  … and {len(values) - SHOWN} more")
-    return "".join(lines)
-
-
-def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> list[str]:
-    """Columns aligned by hand: the output is the same in a pipe, a log and a terminal."""
-    cells = [[str(c) for c in header], *[[_cell(c) for c in row] for row in rows]]
-    widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
-    lines = ["  ".join(f"{c:<{w}}" for c, w in zip(r, widths, strict=True)).rstrip() for r in cells]
-    return [lines[0], "  ".join("-" * w for w in widths), *lines[1:]]
-
-
-def _cell(value: object) -> str:
-    if value is None:
-        return "–"
-    return f"{value:.3f}" if isinstance(value, float) else str(value)
 
 
 def iterations_table(rows: Sequence[results.IterationRow], metric: str) -> list[str]:
@@ -242,49 +201,6 @@ def _golden_check(r: results_golden.GoldenCheckResult) -> list[str]:
     return [*lines, *(f"note: {note}" for note in numbers["notes"])]
 
 
-def _percent(share: float | None) -> str | None:
-    return None if share is None else f"{share:.1%}"
-
-
-def _failures(r: results_models.FailuresResult) -> list[str]:
-    body = [(v.text, v.path, v.failure.score, v.failure.iou, v.failure.price) for v in r.failures]
-    lines = [
-        f"model {r.model}: {len(r.failures)} failures on {r.images} images of mine",
-        f"by type   {_value(r.by_type)}",
-        f"by class  {_value(r.by_class)}",
-        f"most misses        {_value(r.high_fn)}",
-        f"most false alarms  {_value(r.high_fp)}",
-        "",
-        *table(("failure", "image", "score", "IoU", "price"), body[:SHOWN]),
-    ]
-    return [*lines, f"… and {len(body) - SHOWN} more"] if len(body) > SHOWN else lines
-
-
-def _summary(numbers: Mapping[str, Any] | None) -> str:
-    if numbers is None:
-        return "–"
-    return ", ".join(f"{k} {_cell(v)}" for k, v in numbers["summary"].items())
-
-
-def _evaluate(r: results_models.EvaluateResult) -> list[str]:
-    sides = (("gauge", r.gauge), ("val", r.val), ("test", r.test))
-    lines = [f"model {r.model} on {r.split}"]
-    lines += [f"{name:<6} {_summary(numbers)}" for name, numbers in sides if numbers is not None]
-    if r.noise is not None and r.noise["sd"] is not None:
-        n = r.noise
-        lines.append(f"{n['metric']} on gauge is sure to {n['low']:.3f} – {n['high']:.3f} (95 %)")
-    if r.split == "val":
-        lines.append(f"failures of mine at score ≥ {r.min_score:.3g}: {_value(r.failures)}")
-    if r.unseen_classes:
-        lines.append(f"never seen in training, yet counted: {_value(r.unseen_classes)}")
-    return [*lines, *(f"note: {note}" for note in r.notes)]
-
-
-def _metrics(r: results_models.MetricsResult) -> list[str]:
-    lines = [f"{name:<6} {_cell(value)}" for name, value in r.summary.items()]
-    return [*lines, f"{r.images} images, {r.boxes} boxes, {r.detections} detections"]
-
-
 def _doctor(r: results.DoctorResult) -> list[str]:
     lines = [f"annoloop {r.version}"]
     lines += [f"{'ok ' if c.ok else 'NO '} {c.name:<24} {c.found}" for c in r.checks]
@@ -331,14 +247,12 @@ PAGES: dict[type, Callable[[Any], list[str]]] = {
     results_batches.BatchListResult: _batches,
     results.RunResult: _run,
     results.DemoResult: _demo,
-    results_models.FailuresResult: _failures,
-    results_models.EvaluateResult: _evaluate,
-    results_models.MetricsResult: _metrics,
     results.DoctorResult: _doctor,
     results_batches.CloseResult: _close,
     results_golden.GoldenStatsResult: _golden_stats,
     results_golden.GoldenCheckResult: _golden_check,
     results_golden.GoldenFilesResult: _golden_files,
+    **render_models.PAGES,
 }
 
 

@@ -87,12 +87,3 @@ class DecideResult:
     verdict: str
     reason: str
     numbers: Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class MetricsResult:
-    summary: Mapping[str, float | None]
-    per_class: Mapping[str, float | None]
-    images: int
-    boxes: int
-    detections: int

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from annoloop import foreign, plugins, results, results_golden, results_models
+from annoloop import foreign, plugins, results, results_golden
+from annoloop.results_metrics import MetricsResult, MetricsWish
 from annoloop.settings import LabelsSettings
 
 
@@ -16,11 +17,13 @@ def check_installation() -> results.DoctorResult:
     return doctor.doctor(plugins.installed(), None)
 
 
-def file_metrics(ground_truth: Path, detections: Path) -> results_models.MetricsResult:
-    """`metrics`: the twelve COCO numbers of two files."""
+def file_metrics(
+    ground_truth: Path, detections: Path, wish: MetricsWish | None = None
+) -> MetricsResult:
+    """`metrics`: the twelve COCO numbers of two files, and what else is wished for."""
     from annoloop.steps import metrics
 
-    return metrics.metrics(ground_truth, detections)
+    return metrics.metrics(ground_truth, detections, wish)
 
 
 def golden_check_files(

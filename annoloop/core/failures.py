@@ -8,6 +8,8 @@ from dataclasses import replace
 
 import numpy as np
 
+from annoloop.core.box_columns import columns
+from annoloop.core.details import tide
 from annoloop.core.evaluation import coco_evaluator
 from annoloop.core.matching import (
     Detections,
@@ -19,14 +21,6 @@ from annoloop.core.matching import (
 from annoloop.errors import SettingsError
 from annoloop.records import Failure, FailureType, ImageResult
 
-TIDE_NAMES = {
-    FailureType.MISSED: "Miss",
-    FailureType.BACKGROUND: "Bkg",
-    FailureType.CLASS: "Cls",
-    FailureType.LOCATION: "Loc",
-    FailureType.CLASS_LOCATION: "Both",
-    FailureType.DUPLICATE: "Dupe",
-}
 ORDER = {kind: position for position, kind in enumerate(FailureType)}
 
 
@@ -135,10 +129,10 @@ def tide_prices(
     By hotcoco's TIDE at IoU 0.5 and 0.1 over all detections, whatever their score; difficult truth
     counts as an ignore region. Raises InputError as `evaluate`.
     """
-    evaluator = coco_evaluator(truth, detections, classes=classes, difficult_as_crowd=True)
-    gains = evaluator.tide_errors(pos_thr=0.5, bg_thr=0.1)["delta_ap"]
-    # Interpolating the precision can turn a repair into a tiny loss; TIDE calls that nothing.
-    return {kind: max(float(gains[name]), 0.0) for kind, name in TIDE_NAMES.items()}
+    given = columns(truth, detections, classes=classes)
+    evaluator = coco_evaluator(given, difficult_as_crowd=True)
+    gains = tide(evaluator).gains
+    return {kind: gains[kind] for kind in FailureType}
 
 
 def high_fn(results: Sequence[ImageResult], *, top: int = 10) -> tuple[str, ...]:

@@ -40,14 +40,15 @@ class ApTable:
 
     `positives` (i, k) counts the boxes to be found of each image (ids ascending) and class.
     Detections stand by class, then falling score, then image: class k owns rows `first[k]` to
-    `first[k + 1]`; `image` (n,), `scores` (n,), and `what` (10, n) at each IoU threshold:
-    0 wrong, 1 right, 2 ignored.
+    `first[k + 1]`; `row` (n,) in the columns they came from, `image` (n,), `scores` (n,), and
+    `what` (10, n) at each IoU threshold: 0 wrong, 1 right, 2 ignored.
     """
 
     images: tuple[Any, ...]
     classes: tuple[str, ...]
     positives: Floats
     first: NDArray[np.int64]
+    row: NDArray[np.int64]
     image: NDArray[np.int64]
     scores: Floats
     what: NDArray[np.uint8]
@@ -150,6 +151,7 @@ def tabulate(given: Columns) -> ApTable:
         classes=given.classes,
         positives=counted.reshape(classes, images).T.copy(),
         first=np.searchsorted(kinds[ranked], np.arange(classes + 1)),
+        row=found[ranked],
         image=given.found[found[ranked], IMAGE].astype(np.int64),
         scores=given.scores[found[ranked]],
         what=np.ascontiguousarray(what[:, ranked]),
@@ -164,6 +166,17 @@ def _cells(rows: Floats, images: int) -> NDArray[np.int64]:
 def _starts(sorted_cells: NDArray[np.int64], cells: NDArray[np.int64]) -> NDArray[np.int64]:
     """Where each of `cells` starts among the rows, and where the last ends: (c + 1,)."""
     return np.append(np.searchsorted(sorted_cells, cells), len(sorted_cells))
+
+
+def counts_by_image(table: ApTable, min_score: float) -> NDArray[np.int64]:
+    """Right, wrong and missed of each image at IoU 0.5 with detections from `min_score`: (i, 3)."""
+    counted = table.scores >= min_score
+    right, wrong = (
+        np.bincount(table.image[counted & (table.what[0] == what)], minlength=len(table.images))
+        for what in (1, 0)
+    )
+    missed = table.positives.sum(axis=1).astype(np.int64) - right
+    return np.column_stack((right, wrong, missed))
 
 
 def average_precision(

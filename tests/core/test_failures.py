@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from annoloop.core.box_columns import columns
 from annoloop.core.evaluation import coco_evaluator, per_image
 from annoloop.core.failures import describe, find_failures, high_fn, high_fp, tide_prices
 from annoloop.errors import InputError, SettingsError
@@ -269,7 +270,7 @@ def test_counts_are_those_of_tide_by_hotcoco(truth_rows, found_rows):
 
 
 def assert_tide_counts(truth, detections, *, classes):
-    counts = coco_evaluator(truth, detections, classes=classes).tide_errors()["counts"]
+    counts = coco_evaluator(columns(truth, detections, classes=classes)).tide_errors()["counts"]
     names = {"missed": "Miss", "background": "Bkg", "class": "Cls", "location": "Loc"}
     names |= {"class+location": "Both", "duplicate": "Dupe"}
     failures = find_failures(truth, detections, min_score=-1.0)

@@ -1,0 +1,101 @@
+"""What people read of models: metrics, failures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from annoloop import results_metrics, results_models
+from annoloop.render_text import SHOWN, cell, table, value
+
+
+def _failures(r: results_models.FailuresResult) -> list[str]:
+    body = [(v.text, v.path, v.failure.score, v.failure.iou, v.failure.price) for v in r.failures]
+    lines = [
+        f"model {r.model}: {len(r.failures)} failures on {r.images} images of mine",
+        f"by type   {value(r.by_type)}",
+        f"by class  {value(r.by_class)}",
+        f"most misses        {value(r.high_fn)}",
+        f"most false alarms  {value(r.high_fp)}",
+        "",
+        *table(("failure", "image", "score", "IoU", "price"), body[:SHOWN]),
+    ]
+    return [*lines, f"… and {len(body) - SHOWN} more"] if len(body) > SHOWN else lines
+
+
+def _summary(numbers: Mapping[str, Any] | None) -> str:
+    if numbers is None:
+        return "–"
+    return ", ".join(f"{k} {cell(v)}" for k, v in numbers["summary"].items())
+
+
+def _evaluate(r: results_models.EvaluateResult) -> list[str]:
+    sides = (("gauge", r.gauge), ("val", r.val), ("test", r.test))
+    lines = [f"model {r.model} on {r.split}"]
+    lines += [f"{name:<6} {_summary(numbers)}" for name, numbers in sides if numbers is not None]
+    if r.noise is not None and r.noise["sd"] is not None:
+        n = r.noise
+        lines.append(f"{n['metric']} on gauge is sure to {n['low']:.3f} – {n['high']:.3f} (95 %)")
+    if r.split == "val":
+        lines.append(f"failures of mine at score ≥ {r.min_score:.3g}: {value(r.failures)}")
+    if r.unseen_classes:
+        lines.append(f"never seen in training, yet counted: {value(r.unseen_classes)}")
+    return [*lines, *(f"note: {note}" for note in r.notes)]
+
+
+def _metrics(r: results_metrics.MetricsResult) -> list[str]:
+    lines = [f"{name:<6} {cell(number)}" for name, number in r.summary.items()]
+    lines.append(f"{r.images} images, {r.boxes} boxes, {r.detections} detections")
+    for metric, one in (r.intervals or {}).items():
+        lines.append(f"{metric:<6} {_sure(one)}")
+    for metric, one in (r.gains or {}).items():
+        lines.append(f"{metric:<6} gain of the other model {_sure(one)}")
+    if r.slices:
+        columns = ("images", "boxes", "AP", "AP50", "AR100")
+        rows = [(name, *(one[key] for key in columns)) for name, one in r.slices.items()]
+        lines += ["", *table(("slice", *columns), rows)]
+    if r.details is not None:
+        lines += ["", *explained(r.details)]
+    if r.voc is not None:
+        eleven, every = r.voc["mean_eleven_point"], r.voc["mean_every_point"]
+        lines += ["", f"VOC AP at IoU 0.5: 11 points {cell(eleven)}, area {cell(every)}"]
+    if r.per_image:
+        worst = sorted(r.per_image, key=lambda i: -(i.fp + i.fn))[:SHOWN]
+        rows = [(i.image, i.tp, i.fp, i.fn) for i in worst if i.fp + i.fn]
+        lines += ["", *table(("image", "right", "wrong", "missed"), rows)]
+    return lines
+
+
+def _sure(one: results_metrics.Interval) -> str:
+    return f"{one.value:.3f} ({one.low:.3f} to {one.high:.3f} with 95 %)"
+
+
+def explained(d: Mapping[str, Any]) -> list[str]:
+    """Classes at the operating point, what is taken for what, calibration, TIDE's gains."""
+    header = ("class", "boxes", "AP", "AP50", "precision", "recall", "right", "wrong", "missed")
+    keys = ("name", "boxes", "ap", "ap50", "precision", "recall", "tp", "fp", "fn")
+    rows = [tuple(one[key] for key in keys) for one in d["classes"]]
+    lines = [f"counts with detections from score {d['min_score']:.3g}", *table(header, rows)]
+    names, matrix = d["confusion"]["classes"], d["confusion"]["matrix"]
+    mixed = [
+        (number, true, said)
+        for true, row in zip(names, matrix, strict=False)
+        for said, number in zip(names, row, strict=False)
+        if number and true != said
+    ]
+    taken = [f"{true} for {said} {number}" for number, true, said in sorted(mixed, reverse=True)]
+    lines += ["", f"taken  {', '.join(taken[:SHOWN]) or 'no class for another'}"]
+    lines.append(
+        f"scores are {d['calibration']['ece']:.3f} off the share that is right, at worst "
+        f"{d['calibration']['mce']:.3f}"
+    )
+    gains = sorted(d["tide"]["gains"].items(), key=lambda one: -one[1])
+    said = ", ".join(f"{kind} {gain:.3f} ({d['tide']['counts'][kind]})" for kind, gain in gains)
+    return [*lines, f"AP50 {d['tide']['ap50']:.3f} would gain, all scores: {said}"]
+
+
+PAGES: dict[type, Callable[[Any], list[str]]] = {
+    results_models.FailuresResult: _failures,
+    results_models.EvaluateResult: _evaluate,
+    results_metrics.MetricsResult: _metrics,
+}
