@@ -15,6 +15,7 @@ from annoloop.errors import InputError
 
 Row = Mapping[str, Any]
 Places = dict[Any, int]
+Floats = NDArray[np.float64]
 
 
 def coco_columns(truth: Row, detections: Sequence[Row]) -> Columns:
@@ -37,31 +38,41 @@ def coco_columns(truth: Row, detections: Sequence[Row]) -> Columns:
             "a category name occurs twice in the ground truth",
             fix="merge the categories: metrics are reported by name",
         )
-    known = [
-        _row(row, f"annotations[{number}]", images, kinds)
-        for number, row in enumerate(tables["annotations"])
-    ]
-    areas = [
-        _area(row, place, f"annotations[{number}]")
-        for number, (row, place) in enumerate(zip(tables["annotations"], known, strict=True))
-    ]
-    crowd = np.array([bool(row.get("iscrowd")) for row in tables["annotations"]], dtype=bool)
+    known = tables["annotations"]
     rows = _objects(detections, "the detections")
-    found = [_row(row, f"detections[{number}]", images, kinds) for number, row in enumerate(rows)]
+    boxes = _table(known, "annotations", images, kinds)
     return Columns(
         images=tuple(images),
         classes=tuple(named[key] for key in kinds),
-        truth=_table(known),
-        area=np.array(areas, dtype=np.float64),
-        crowd=crowd,
+        truth=boxes,
+        area=_areas(known, boxes),
+        crowd=np.array([bool(row.get("iscrowd")) for row in known], dtype=bool),
         difficult=np.zeros(len(known), dtype=bool),
-        found=_table(found),
-        scores=np.array([_score(row, number) for number, row in enumerate(rows)], np.float64),
+        found=_table(rows, "detections", images, kinds),
+        scores=_scores(rows),
     )
 
 
-def _table(rows: Sequence[tuple[float, ...]]) -> NDArray[np.float64]:
-    return np.array(rows, dtype=np.float64).reshape(-1, 6)
+def _table(rows: Sequence[Row], what: str, images: Places, kinds: Places) -> Floats:
+    """Position of the image, of the category, and the box of each row: (n, 6)."""
+    try:
+        places = [(images[row["image_id"]], kinds[row["category_id"]]) for row in rows]
+        boxes = _numbers([row["bbox"] for row in rows])
+    except (KeyError, TypeError, ValueError):
+        boxes = None
+    if boxes is None or (len(rows) and boxes.shape != (len(rows), 4)):
+        for number, row in enumerate(rows):  # all at once is ten times faster, one by one tells
+            _refuse(row, f"{what}[{number}]", images, kinds)
+        raise InputError(f"{what}: boxes cannot be read", fix=_BOX)
+    return np.hstack((np.array(places, dtype=np.float64).reshape(-1, 2), boxes.reshape(-1, 4)))
+
+
+def _numbers(values: list[Any]) -> Floats | None:
+    """As an array; None where one is no finite number (text that reads like one is none)."""
+    found = np.array(values) if values else np.empty(0)
+    if found.dtype.kind not in "fi" or not np.isfinite(found).all():
+        return None
+    return found.astype(np.float64)
 
 
 def _places(rows: Sequence[Row], what: str) -> Places:
@@ -82,44 +93,49 @@ def _places(rows: Sequence[Row], what: str) -> Places:
     return places
 
 
-def _row(row: Row, where: str, images: Places, kinds: Places) -> tuple[float, ...]:
-    """Position of the image, of the category, and the box."""
-    image, kind = row.get("image_id"), row.get("category_id")
+_BOX = "a bbox is four finite numbers: x, y, width, height"
+
+
+def _refuse(row: Row, where: str, images: Places, kinds: Places) -> None:
+    image, kind, box = row.get("image_id"), row.get("category_id"), row.get("bbox")
     try:
-        places = images[image], kinds[kind]
+        _ = images[image], kinds[kind]
     except (KeyError, TypeError):
         raise InputError(
             f"{where}: image {image!r} or category {kind!r} is not in the ground truth",
             fix="remove such rows, or map them to the ids of the ground truth",
         ) from None
-    box = row.get("bbox")
-    if isinstance(box, list | tuple) and len(box) == 4 and all(map(_is_finite, box)):
-        return (*places, *box)
-    raise InputError(
-        f"{where}: bbox is {box!r}", fix="a bbox is four finite numbers: x, y, width, height"
-    )
+    if not (isinstance(box, list | tuple) and len(box) == 4 and all(map(_is_finite, box))):
+        raise InputError(f"{where}: bbox is {box!r}", fix=_BOX)
 
 
-def _area(row: Row, place: tuple[float, ...], where: str) -> float:
-    area = row.get("area")
-    if area is None:
-        return place[4] * place[5]
-    if not _is_finite(area):
-        raise InputError(f"{where}: area is {area!r}", fix="an area is a finite number of px²")
-    return float(area)
-
-
-def _score(row: Row, number: int) -> float:
-    score = row.get("score")
-    if not _is_finite(score):
+def _areas(rows: Sequence[Row], boxes: Floats) -> Floats:
+    written = [row.get("area") for row in rows]
+    own = (boxes[:, 4] * boxes[:, 5]).tolist()
+    found = _numbers([o if w is None else w for w, o in zip(written, own, strict=True)])
+    if found is None:
+        number = next(n for n, w in enumerate(written) if not (w is None or _is_finite(w)))
         raise InputError(
-            f"detections[{number}]: score is {score!r}", fix="each result needs a finite score"
+            f"annotations[{number}]: area is {written[number]!r}",
+            fix="an area is a finite number of px²",
         )
-    return float(score)  # type: ignore[arg-type]
+    return found
+
+
+def _scores(rows: Sequence[Row]) -> Floats:
+    written = [row.get("score") for row in rows]
+    found = _numbers(written)
+    if found is None:
+        number = next(n for n, score in enumerate(written) if not _is_finite(score))
+        raise InputError(
+            f"detections[{number}]: score is {written[number]!r}",
+            fix="each result needs a finite score",
+        )
+    return found
 
 
 def _objects(rows: Any, what: str) -> Sequence[Row]:
-    if isinstance(rows, list | tuple) and all(isinstance(row, Mapping) for row in rows):
+    if isinstance(rows, list | tuple) and all(isinstance(row, dict) for row in rows):
         return rows
     raise InputError(
         f"{what}: not a list of objects",
@@ -129,4 +145,4 @@ def _objects(rows: Any, what: str) -> Sequence[Row]:
 
 
 def _is_finite(value: Any) -> bool:
-    return isinstance(value, int | float) and isfinite(value)
+    return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
