@@ -156,16 +156,19 @@ def predict(project: Folder = HERE, json: Json = False) -> None:
 @app.command()
 def evaluate(
     split_name: Annotated[str, typer.Option("--split", help="val, or test (counted).")] = "val",
+    by: Annotated[
+        str | None, typer.Option(help="Slices of val: folder, group, rule:REGEX, …")
+    ] = None,
     project: Folder = HERE,
     json: Json = False,
 ) -> None:
     """Metrics on gauge and val, typed failures from mine."""
-    show(open_project(project).evaluate(split_name), as_json=json)
+    show(open_project(project).evaluate(split_name, by=by), as_json=json)
 
 
 @app.command()
 def failures(project: Folder = HERE, json: Json = False) -> None:
-    """The typed failures of the newest evaluation."""
+    """The typed failures of the newest evaluation, in groups, and what changed."""
     show(open_project(project).failures(), as_json=json)
 
 

@@ -12,6 +12,7 @@ from annoloop import (
     results,
     results_backup,
     results_batches,
+    results_failures,
     results_golden,
     results_models,
     settings,
@@ -251,8 +252,13 @@ class Project(Session):
         with self._alone("predict") as context:
             return train.predict(context)
 
-    def evaluate(self, split: str = "val") -> results_models.EvaluateResult:
-        """Metrics on gauge and val, typed failures from mine; or the test split, counted."""
+    def evaluate(
+        self, split: str = "val", *, by: str | None = None
+    ) -> results_models.EvaluateResult:
+        """Metrics on gauge and val, typed failures from mine; or the test split, counted.
+
+        `by` slices val: `folder`, `rule:REGEX`, or a field of the samples, as `group`.
+        """
         from annoloop.steps import evaluate
 
         if split not in {"val", "test"}:
@@ -260,10 +266,16 @@ class Project(Session):
         with self._alone("evaluate") as context:
             if split == "test":
                 return evaluate.evaluate_test(context)
-            return evaluate.evaluate(context)
+            return evaluate.evaluate(context, by=by)
 
-    def failures(self) -> results_models.FailuresResult:
-        """The typed failures of the newest evaluation."""
+    def explain(self) -> results_models.ExplainResult:
+        """Details of the newest evaluated model: classes with their curves, confusion, TIDE."""
+        from annoloop.steps import explain
+
+        return explain.explain(self._context())
+
+    def failures(self) -> results_failures.FailuresResult:
+        """The typed failures of the newest evaluation, in groups, and what changed."""
         from annoloop.steps import failures
 
         return failures.failures(self._context())

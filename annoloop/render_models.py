@@ -5,22 +5,57 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from annoloop import results_metrics, results_models
+from annoloop import results_failures, results_metrics, results_models
 from annoloop.render_text import SHOWN, cell, table, value
 
+SLICE = ("images", "boxes", "AP", "AP50", "AR100")
 
-def _failures(r: results_models.FailuresResult) -> list[str]:
-    body = [(v.text, v.path, v.failure.score, v.failure.iou, v.failure.price) for v in r.failures]
+
+def _failures(r: results_failures.FailuresResult) -> list[str]:
+    types = ", ".join(
+        f"{kind} {n} ({r.prices.get(kind, 0.0):.3f} AP50)" for kind, n in r.by_type.items()
+    )
     lines = [
         f"model {r.model}: {len(r.failures)} failures on {r.images} images of mine",
-        f"by type   {value(r.by_type)}",
+        f"by type   {types or 'none'}",
         f"by class  {value(r.by_class)}",
+        *([f"since {r.changes.since}  {_changed(r.changes)}"] if r.changes else []),
         f"most misses        {value(r.high_fn)}",
         f"most false alarms  {value(r.high_fp)}",
-        "",
-        *table(("failure", "image", "score", "IoU", "price"), body[:SHOWN]),
     ]
-    return [*lines, f"… and {len(body) - SHOWN} more"] if len(body) > SHOWN else lines
+    body: list[tuple[object, ...]]
+    if r.groups:
+        header = ("group", "look", "failures", "images", "price", "for example")
+        body = [
+            (
+                g.text,
+                f"{g.cluster} of {g.clusters}",
+                g.failures,
+                g.images,
+                g.price,
+                ", ".join(one.path for one in g.examples),
+            )
+            for g in r.groups
+        ]
+        lines += ["", *_top(header, body)]
+    if r.worst:
+        header = ("worst image", "right", "wrong", "missed", "share wrong", "at least")
+        body = [(w.path, w.tp, w.fp, w.fn, w.share, w.at_least) for w in r.worst]
+        lines += ["", *table(header, body)]
+    body = [(v.text, v.path, v.failure.score, v.failure.iou, v.failure.price) for v in r.failures]
+    lines += ["", *_top(("failure", "image", "score", "IoU", "price"), body)]
+    return [*lines, *(f"note: {note}" for note in r.notes)]
+
+
+def _top(header: tuple[str, ...], body: list[tuple[object, ...]]) -> list[str]:
+    lines = table(header, body[:SHOWN])
+    more = len(body) - SHOWN
+    return [*lines, f"… and {more} more (all with --json)"] if more > 0 else lines
+
+
+def _changed(c: results_failures.ChangesView) -> str:
+    said = f"{c.fixed} fixed, {c.new} new, {c.still} still there ({c.changed_type} of another type)"
+    return f"{said}, {c.unseen} on images not measured then" if c.unseen else said
 
 
 def _summary(numbers: Mapping[str, Any] | None) -> str:
@@ -38,6 +73,12 @@ def _evaluate(r: results_models.EvaluateResult) -> list[str]:
         lines.append(f"{n['metric']} on gauge is sure to {n['low']:.3f} – {n['high']:.3f} (95 %)")
     if r.split == "val":
         lines.append(f"failures of mine at score ≥ {r.min_score:.3g}: {value(r.failures)}")
+    if r.details is not None:
+        first, *rest = explained(r.details)
+        lines += ["", f"on gauge, {first}", *rest, ""]
+    if r.slices:
+        rows = [(k, *(one[c] for c in SLICE)) for k, one in r.slices.items()]
+        lines += [*table(("slice of val", *SLICE), rows), ""]
     if r.unseen_classes:
         lines.append(f"never seen in training, yet counted: {value(r.unseen_classes)}")
     return [*lines, *(f"note: {note}" for note in r.notes)]
@@ -51,9 +92,8 @@ def _metrics(r: results_metrics.MetricsResult) -> list[str]:
     for metric, one in (r.gains or {}).items():
         lines.append(f"{metric:<6} gain of the other model {_sure(one)}")
     if r.slices:
-        columns = ("images", "boxes", "AP", "AP50", "AR100")
-        rows = [(name, *(one[key] for key in columns)) for name, one in r.slices.items()]
-        lines += ["", *table(("slice", *columns), rows)]
+        rows = [(name, *(one[key] for key in SLICE)) for name, one in r.slices.items()]
+        lines += ["", *table(("slice", *SLICE), rows)]
     if r.details is not None:
         lines += ["", *explained(r.details)]
     if r.voc is not None:
@@ -95,7 +135,7 @@ def explained(d: Mapping[str, Any]) -> list[str]:
 
 
 PAGES: dict[type, Callable[[Any], list[str]]] = {
-    results_models.FailuresResult: _failures,
+    results_failures.FailuresResult: _failures,
     results_models.EvaluateResult: _evaluate,
     results_metrics.MetricsResult: _metrics,
 }

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from annoloop.records import Box, Failure
+from annoloop.records import Box
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +37,8 @@ class EvaluateResult:
     """`gauge` decides, `val` is all of val, failures come from `mine`; `test` only if opened.
 
     `noise`: how sure the stop metric on gauge is (value, sd, 95 % interval) by resampling images.
+    `details`: classes with their curves, confusion, calibration and TIDE on gauge (core.details).
+    `slices`: the twelve numbers of parts of val, where they were asked for.
     """
 
     model: str
@@ -47,10 +49,21 @@ class EvaluateResult:
     val: Mapping[str, Any] | None
     test: Mapping[str, Any] | None
     test_opened: int
+    details: Mapping[str, Any] | None
+    slices: Mapping[str, Mapping[str, float | int | None]]
     failures: Mapping[str, int]
     unseen_classes: tuple[str, ...]
     without_reference: int
     notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ExplainResult:
+    """`details` of the newest evaluated model on gauge, as in `EvaluateResult`."""
+
+    iteration: str
+    model: str
+    details: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,24 +74,6 @@ class ImageView:
     uri: str
     labels: tuple[Box, ...]
     predicted: tuple[Box, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class FailureView:
-    path: str
-    text: str
-    failure: Failure
-
-
-@dataclass(frozen=True, slots=True)
-class FailuresResult:
-    model: str
-    images: int
-    by_type: Mapping[str, int]
-    by_class: Mapping[str, int]
-    high_fn: tuple[str, ...]
-    high_fp: tuple[str, ...]
-    failures: tuple[FailureView, ...]
 
 
 @dataclass(frozen=True, slots=True)

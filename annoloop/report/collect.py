@@ -21,7 +21,8 @@ from annoloop.report.page import (
     render_page,
 )
 from annoloop.results import ReportResult, StatusResult
-from annoloop.results_models import FailureView, ImageView
+from annoloop.results_failures import FailureView
+from annoloop.results_models import ImageView
 
 if TYPE_CHECKING:
     from annoloop.project import Project

@@ -12,12 +12,15 @@ import numpy as np
 
 from annoloop.core import evaluation
 from annoloop.core import failures as core_failures
+from annoloop.core.box_columns import columns
+from annoloop.core.details import details
 from annoloop.core.intervals import Resample
 from annoloop.core.weighted_ap import bootstrap
 from annoloop.errors import NotReadyError
 from annoloop.records import Failure, Half, ImageResult, Metrics, Split
 from annoloop.results_models import EvaluateResult
 from annoloop.steps.context import Context, require_batch_closed
+from annoloop.steps.explain import slices_of
 from annoloop.steps.ground import Found, Gauge, Ground, Truth, ground, halves, of
 from annoloop.steps.ground import gauge as gauge_tables
 from annoloop.steps.manifest import check_manifest
@@ -46,19 +49,25 @@ def ensure_trained(context: Context) -> Iteration:
     return newest
 
 
-def evaluate(context: Context) -> EvaluateResult:
-    """Predict on val, measure on gauge and on all of it, mine and type the failures of mine."""
+def evaluate(context: Context, *, by: str | None = None) -> EvaluateResult:
+    """Predict on val, measure on gauge and on all of it, mine and type the failures of mine.
+
+    `by` slices val (`slices_of`): parts of gauge alone would be small.
+    """
     check_manifest(context)
     iteration = ensure_trained(context)
     model = str(iteration.steps["train"].record["model"])
     known = ground(context, Split.VAL)
+    slices = None if by is None else slices_of(known.samples, by)
     found = predictions(context, model, known.samples)
     truth = halves(known)
     with context.store.read() as connection:
         classes = samples.schema(connection).classes
     min_score = _min_score(context, truth[Half.MINE], found)
-    gauge = evaluation.evaluate(truth[Half.GAUGE], of(found, truth[Half.GAUGE]), classes=classes)
-    val = evaluation.evaluate(known.truth, found, classes=classes)
+    on_gauge = columns(truth[Half.GAUGE], of(found, truth[Half.GAUGE]), classes=classes)
+    gauge = details(on_gauge, min_score=min_score)
+    on_val = columns(known.truth, found, classes=classes)
+    val = details(on_val, min_score=min_score, slices=slices)
     mined = _mine(truth[Half.MINE], of(found, truth[Half.MINE]), classes, min_score)
     noise = gauge_noise(context, gauge_tables(context, model), model)
     results = evaluation.per_image(
@@ -70,15 +79,17 @@ def evaluate(context: Context) -> EvaluateResult:
         model=model,
         split="val",
         min_score=min_score,
-        gauge=_metrics(gauge),
+        gauge=asdict(gauge.metrics),
         noise=noise,
-        val=_metrics(val),
+        val=asdict(val.metrics),
+        details=asdict(gauge.explained),
+        slices=val.slices,
         test=None,
         test_opened=_times_opened(context),
         failures=dict(Counter(str(f.type) for f in mined)),
         unseen_classes=tuple(c for c in classes if c in in_val and not trained.get(c)),
         without_reference=known.missing,
-        notes=_notes(known, gauge),
+        notes=_notes(known, gauge.metrics),
     )
     for note in result.notes:
         context.say(f"note: {note}")
@@ -118,10 +129,6 @@ def _mine(
     }
     prices = core_failures.tide_prices(truth, counted, classes=classes)
     return core_failures.find_failures(truth, found, min_score=min_score, prices=prices)
-
-
-def _metrics(metrics: Metrics) -> dict[str, Any]:
-    return asdict(metrics)
 
 
 def _notes(known: Ground, gauge: Metrics) -> tuple[str, ...]:
@@ -214,7 +221,9 @@ def evaluate_test(context: Context) -> EvaluateResult:
         gauge=None,
         noise=None,
         val=None,
-        test=_metrics(metrics),
+        test=asdict(metrics),
+        details=None,
+        slices={},
         test_opened=opened,
         failures={},
         unseen_classes=(),

@@ -141,6 +141,13 @@ def load_failures(connection: Connection, evaluation: int) -> list[Failure]:
     ]
 
 
+def count_failures(connection: Connection, evaluation: int) -> dict[tuple[str, int], int]:
+    """(type, class id) → how many, of one evaluation."""
+    what = failures.c.type, failures.c.class_id
+    query = select(*what, func.count()).where(failures.c.evaluation == evaluation).group_by(*what)
+    return {(row[0], row[1]): int(row[2]) for row in connection.execute(query)}
+
+
 def add_results(connection: Connection, evaluation: int, results: Sequence[ImageResult]) -> None:
     rows = [
         {"evaluation": evaluation, "sample_id": r.sample_id, "tp": r.tp, "fp": r.fp, "fn": r.fn}

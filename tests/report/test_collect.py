@@ -9,7 +9,7 @@ import pytest
 from annoloop.project import Project
 from annoloop.records import Failure, FailureType, Source
 from annoloop.report.collect import spread
-from annoloop.results_models import FailureView
+from annoloop.results_failures import FailureView
 
 
 @pytest.fixture(scope="module")
