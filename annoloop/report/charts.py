@@ -125,10 +125,13 @@ def batches_by_source(rows: Sequence[tuple[str, Mapping[str, int]]]) -> Chart | 
     return Chart(title, svg_tag(title, height, [_patterns("sources"), *parts]))
 
 
-def failures_by_type(rows: Sequence[tuple[str, Mapping[str, int]]]) -> Chart | None:
-    """One small panel of bars for each type, over the iterations (name, failures by type).
+def failures_over_time(
+    rows: Sequence[tuple[str, Mapping[str, int]]], *, what: str = "type", most: int = 9
+) -> Chart | None:
+    """One small panel of bars for each type (or class), over the iterations (name, failures by it).
 
-    All panels share one scale; the newest iteration is the dark bar. None without any failure.
+    All panels share one scale; the newest iteration is the dark bar. Where there are more than
+    `most`, the ones with most failures stand alone. None without any failure.
     """
     kinds = dict.fromkeys(kind for _, counts in rows for kind, n in counts.items() if n > 0)
     if not kinds:
@@ -137,13 +140,13 @@ def failures_by_type(rows: Sequence[tuple[str, Mapping[str, int]]]) -> Chart | N
     wide = (WIDTH - gap * (across - 1)) / across
     top = max(n for _, counts in rows for n in counts.values())
     area = Area(height=52, top=top, left=0, width=wide)
-    ranked = sorted(kinds, key=lambda kind: (-rows[-1][1].get(kind, 0), kind))
+    ranked = sorted(kinds, key=lambda kind: (-rows[-1][1].get(kind, 0), kind))[:most]
     parts = []
     for place, kind in enumerate(ranked):
         corner = f"{(wide + gap) * (place % across):.1f} {down * (place // across):g}"
         bars = _panel(area, kind, [(name, counts.get(kind, 0)) for name, counts in rows])
         parts += [f'<g transform="translate({corner})">', *bars, "</g>"]
-    title = _failures_title(rows)
+    title = _failures_title(rows, what)
     return Chart(title, svg_tag(title, down * math.ceil(len(ranked) / across) - 8, parts))
 
 
@@ -192,13 +195,13 @@ def _sources_title(name: str, sources: Mapping[str, int]) -> str:
     return f"Batch {name} has {sum(sources.values()):,} images: {', '.join(parts)}"
 
 
-def _failures_title(rows: Sequence[tuple[str, Mapping[str, int]]]) -> str:
+def _failures_title(rows: Sequence[tuple[str, Mapping[str, int]]], what: str) -> str:
     name, counts = rows[-1]
     total = sum(counts.values())
     if not total:
         return f"The model of {name} made no failure"
     most = max(counts, key=lambda kind: counts[kind])
-    said = f"{name} has {total:,} failures, most of the type {most} ({counts[most]:,})"
+    said = f"{name} has {total:,} failures, most of the {what} {most} ({counts[most]:,})"
     if len(rows) < 2:
         return said
     before, earlier = rows[-2]
@@ -218,6 +221,11 @@ def svg_tag(title: str, height: float, parts: Iterable[str]) -> str:
 def text_tag(x: float, y: float, text: str, *, kind: str = "tick", anchor: str = "start") -> str:
     at = f'x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"'
     return f'<text class="{kind}" {at}>{escape(text)}</text>'
+
+
+def short(name: str) -> str:
+    """A name that leaves room for a number beside it at the head of a small panel."""
+    return name if len(name) <= 14 else f"{name[:13]}…"
 
 
 def _number(value: float) -> str:
@@ -287,7 +295,7 @@ def _panel(area: Area, kind: str, counts: Sequence[tuple[str, int]]) -> list[str
     slots = slots_of(area, len(counts))
     newest = f"{counts[-1][1]:,}"
     parts = [
-        text_tag(area.left, 14, kind, kind="label"),
+        text_tag(area.left, 14, short(kind), kind="label"),
         text_tag(end, 14, newest, kind="label", anchor="end"),
     ]
     shades = ["earlier"] * (len(counts) - 1) + ["newest"]

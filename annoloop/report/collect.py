@@ -18,10 +18,13 @@ from annoloop.report.page import (
     FailureCard,
     PickCard,
     ReportData,
+    Weakness,
+    WorstCard,
     render_page,
 )
+from annoloop.report.pr_chart import ClassCurve
 from annoloop.results import ReportResult, StatusResult
-from annoloop.results_failures import FailureView
+from annoloop.results_failures import FailuresResult, FailureView
 from annoloop.results_models import ImageView
 
 if TYPE_CHECKING:
@@ -36,6 +39,7 @@ def write_report(project: Project, out: Path) -> ReportResult:
     if out.is_dir() or not out.name:
         raise InputError(f"{out} is a folder", fix="Name the file: `annoloop report page.html`.")
     now = project.status()
+    found = _found(project)
     data = ReportData(
         project=project.folder.name,
         generated_at=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
@@ -46,7 +50,8 @@ def write_report(project: Project, out: Path) -> ReportResult:
         pool=now.pool,
         iterations=now.iterations,
         batches=tuple(_batches(project, now)),
-        failures=tuple(_failures(project)),
+        failures=_failures(project, found),
+        weakness=_weakness(project, found),
         golden=tuple(_golden(project)),
         conflicts=tuple(_conflicts(project)),
         notes=tuple(_notes(now)),
@@ -100,14 +105,61 @@ def _batches(project: Project, now: StatusResult) -> list[BatchCards]:
     return found
 
 
-def _failures(project: Project) -> list[FailureCard]:
+def _found(project: Project) -> FailuresResult | None:
     try:
-        found = project.failures().failures
+        return project.failures()
     except NotReadyError:
-        return []  # nothing was evaluated yet: the page says so by having no failures
-    chosen = spread(found, THUMBNAILS)
+        return None  # nothing was evaluated yet: the page says so by having no failures
+
+
+def _failures(project: Project, found: FailuresResult | None) -> tuple[FailureCard, ...]:
+    chosen = spread(found.failures, THUMBNAILS) if found else []
     views = project.gallery({v.failure.sample_id for v in chosen})
-    return [_failure_card(v, views[v.failure.sample_id]) for v in chosen]
+    return tuple(_failure_card(v, views[v.failure.sample_id]) for v in chosen)
+
+
+def _weakness(project: Project, found: FailuresResult | None) -> Weakness:
+    if found is None:
+        return Weakness()
+    views = project.gallery({one.sample_id for one in found.worst})
+    return Weakness(
+        by_class=tuple((one.iteration, one.by_class) for one in found.history),
+        curves=_curves(project),
+        min_score=found.min_score,
+        groups=found.groups,
+        changes=found.changes,
+        worst=tuple(
+            WorstCard(
+                path=one.path,
+                uri=views[one.sample_id].uri,
+                tp=one.tp,
+                fp=one.fp,
+                fn=one.fn,
+                at_least=one.at_least,
+                truth=views[one.sample_id].labels,
+                predicted=views[one.sample_id].predicted,
+            )
+            for one in found.worst
+        ),
+    )
+
+
+def _curves(project: Project) -> tuple[ClassCurve, ...]:
+    try:
+        classes = project.explain().details["classes"]
+    except NotReadyError:
+        return ()  # predictions are gone: derived data, the page lives without the curves
+    return tuple(
+        ClassCurve(
+            name=one["name"],
+            ap50=one["ap50"],
+            curve=one["curve"],
+            recall=one["recall"],
+            precision=one["precision"],
+        )
+        for one in classes
+        if one["ap50"] is not None
+    )
 
 
 def _golden(project: Project) -> list[GoldenPoint]:

@@ -17,10 +17,15 @@ from annoloop.images import thumbnail_jpeg
 from annoloop.records import Box
 from annoloop.report import charts
 from annoloop.report.control_chart import GoldenPoint, control_chart
+from annoloop.report.pr_chart import ClassCurve, precision_recall
 from annoloop.results import IterationRow, PoolProgress
+from annoloop.results_failures import ChangesView, GroupView
 
 THUMBNAILS = 24
 """Pictures of one batch, and pictures of failures."""
+
+GROUPS = 12
+"""Rows of the table of failure groups."""
 
 SIDE = 320
 """Longest side of a thumbnail in pixels."""
@@ -78,6 +83,36 @@ class FailureCard:
 
 
 @dataclass(frozen=True, slots=True)
+class WorstCard:
+    """One image of mine with all its boxes, right, wrong and missed; `at_least` of them wrong."""
+
+    path: str
+    uri: str
+    tp: int
+    fp: int
+    fn: int
+    at_least: float
+    truth: tuple[Box, ...] = ()
+    predicted: tuple[Box, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Weakness:
+    """Where the newest model fails: over the iterations, by class, in groups, on whole images.
+
+    `by_class` are failures by class of each iteration (name, counts); `curves` are of the classes
+    on gauge at the operating point `min_score`.
+    """
+
+    by_class: tuple[tuple[str, Mapping[str, int]], ...] = ()
+    curves: tuple[ClassCurve, ...] = ()
+    min_score: float = 0.0
+    groups: tuple[GroupView, ...] = ()
+    changes: ChangesView | None = None
+    worst: tuple[WorstCard, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class ReportData:
     """What the page shows: iterations and batches oldest first, failures worst first.
 
@@ -95,6 +130,7 @@ class ReportData:
     iterations: tuple[IterationRow, ...] = ()
     batches: tuple[BatchCards, ...] = ()
     failures: tuple[FailureCard, ...] = ()
+    weakness: Weakness = Weakness()
     golden: tuple[GoldenPoint, ...] = ()
     conflicts: tuple[FailureCard, ...] = ()
     notes: tuple[str, ...] = ()
@@ -122,7 +158,9 @@ class _Album:
     def __init__(self, room: int) -> None:
         self._room = room
 
-    def show(self, card: PickCard | FailureCard, boxes: Sequence[tuple[Box, str]]) -> _Shown:
+    def show(
+        self, card: PickCard | FailureCard | WorstCard, boxes: Sequence[tuple[Box, str]]
+    ) -> _Shown:
         if self._room <= 0:
             return _Shown(card, None, "left out to keep this page small")
         try:
@@ -162,6 +200,10 @@ def render_page(data: ReportData) -> str:
         conflicts=[album.show(one, _failure_boxes(one)) for one in data.conflicts[:THUMBNAILS]],
         control=control_chart(data.golden),
         failures=[album.show(one, _failure_boxes(one)) for one in failures],
+        worst=[album.show(one, _failure_boxes(one)) for one in data.weakness.worst],
+        groups=data.weakness.groups[:GROUPS],
+        changes=data.weakness.changes,
+        weak_figures=_weak_figures(data.weakness),
         failures_in_all=max(len(data.failures), _newest_failures(data)),
         batches=[_batch(album, batch) for batch in reversed(data.batches)],
         **_charts(data),
@@ -173,7 +215,7 @@ def _newest_failures(data: ReportData) -> int:
     return sum(evaluated[-1].failures.values()) if evaluated else 0
 
 
-def _failure_boxes(card: FailureCard) -> list[tuple[Box, str]]:
+def _failure_boxes(card: FailureCard | WorstCard) -> list[tuple[Box, str]]:
     return [(b, GREEN) for b in card.truth] + [(b, RED) for b in card.predicted]
 
 
@@ -185,6 +227,14 @@ def _batch(album: _Album, batch: BatchCards) -> _Batch:
         album.show(pick, [(box, GREEN) for box in pick.boxes]) for pick in batch.picks[:THUMBNAILS]
     ]
     return _Batch(batch, sources, shown)
+
+
+def _weak_figures(weakness: Weakness) -> list[charts.Chart]:
+    made = (
+        charts.failures_over_time(weakness.by_class, what="class"),
+        precision_recall(weakness.curves, min_score=weakness.min_score),
+    )
+    return [one for one in made if one is not None]
 
 
 def _charts(data: ReportData) -> dict[str, Any]:
@@ -209,7 +259,7 @@ def _charts(data: ReportData) -> dict[str, Any]:
                     target=data.target,
                 ),
                 charts.batches_by_source([(row.name, row.batch) for row in rows]),
-                charts.failures_by_type(
+                charts.failures_over_time(
                     [(row.name, row.failures) for row in rows if row.metric is not None]
                 ),
             )

@@ -160,7 +160,7 @@ def test_sources_differ_by_pattern_not_only_by_colour():
 
 def test_failures_by_type_in_order_of_the_newest():
     rows = [("v0", {"missed": 9, "class": 1, "location": 2}), ("v1", {"missed": 2, "class": 4})]
-    chart = charts.failures_by_type(rows)
+    chart = charts.failures_over_time(rows)
     assert chart is not None
     assert chart.title == "v1 has 6 failures, most of the type class (4); v0 had 12"
     kinds = [text for text in texts(chart.svg) if text in ("missed", "class", "location")]
@@ -173,8 +173,19 @@ def test_failures_by_type_in_order_of_the_newest():
     assert heights["v1, location: 0"] == 0
 
 
+def test_of_many_classes_those_with_most_failures_stand_alone():
+    chart = charts.failures_over_time(
+        [("v0", {f"class {n}": n for n in range(1, 30)})], what="class"
+    )
+    assert chart is not None
+    assert chart.title == "v0 has 435 failures, most of the class class 29 (29)"
+    assert [text for text in texts(chart.svg) if text.startswith("class")] == [
+        f"class {n}" for n in range(29, 20, -1)
+    ]
+
+
 def test_failures_all_fixed():
-    chart = charts.failures_by_type([("v0", {"missed": 1}), ("v1", {})])
+    chart = charts.failures_over_time([("v0", {"missed": 1}), ("v1", {})])
     assert chart is not None
     assert chart.title == "The model of v1 made no failure"
 
@@ -197,8 +208,8 @@ def test_progress_bar_shares():
 def test_nothing_to_draw():
     assert charts.learning_curve([("v0", 30, None)], metric="AP", target=0.5) is None
     assert charts.batches_by_source([("v0", {}), ("v1", {"coverage": 0})]) is None
-    assert charts.failures_by_type([]) is None
-    assert charts.failures_by_type([("v0", {"missed": 0})]) is None
+    assert charts.failures_over_time([]) is None
+    assert charts.failures_over_time([("v0", {"missed": 0})]) is None
     assert charts.progress_bar([("annotated", 0)]) is None
 
 
@@ -206,7 +217,7 @@ def test_names_are_escaped():
     for chart in (
         charts.learning_curve([(EVIL, 3, 0.5)], metric=EVIL, target=0.1),
         charts.batches_by_source([(EVIL, {EVIL: 3})]),
-        charts.failures_by_type([(EVIL, {EVIL: 3})]),
+        charts.failures_over_time([(EVIL, {EVIL: 3})]),
         charts.progress_bar([(EVIL, 3)]),
     ):
         assert chart is not None

@@ -10,9 +10,20 @@ import cv2
 import numpy as np
 import pytest
 
+from annoloop.records import Failure, FailureType
 from annoloop.report import page
-from annoloop.report.page import BatchCards, FailureCard, PickCard, ReportData, render_page
+from annoloop.report.page import (
+    BatchCards,
+    FailureCard,
+    PickCard,
+    ReportData,
+    Weakness,
+    WorstCard,
+    render_page,
+)
+from annoloop.report.pr_chart import ClassCurve
 from annoloop.results import IterationRow, PoolProgress
+from annoloop.results_failures import ChangesView, FailureView, GroupView
 
 EVIL = "<script>alert('x')</script><img src=x onerror=alert(1)>"
 OPEN = dict.fromkeys(("ap", "ap_val", "golden", "verdict", "reason")) | {"images": 0, "boxes": 0}
@@ -77,6 +88,34 @@ def picture(tmp_path):
     file = tmp_path / "one.png"
     cv2.imwrite(str(file), np.full((30, 40, 3), 90, np.uint8))
     return str(file)
+
+
+def weakness(name, picture):
+    """A class of this name, in every place of the section that tells where the model fails."""
+    failure = Failure("s", FailureType.MISSED, 0, (1, 1, 9, 9))
+    group = GroupView(
+        f"missed `{name}`", "missed", name, 1, 2, 5, 4, 0.03, (FailureView(name, name, failure),)
+    )
+    return Weakness(
+        by_class=((name, {name: 5}),),
+        curves=(ClassCurve(name, 0.75, [1.0] * 51 + [0.5] * 50, 0.5, 0.9),),
+        min_score=0.4,
+        groups=(group,),
+        changes=ChangesView(name, 7, 1, 4, 2, 3, {}, (), ()),
+        worst=(WorstCard(name, picture, 1, 2, 3, 0.61, ((1, 1, 9, 9),), ((5, 5, 9, 9),)),),
+    )
+
+
+def test_the_section_of_failures_tells_groups_changes_and_worst_images(data, picture):
+    shown = Page(render_page(replace(data, weakness=weakness("cat", picture))))
+    for words in (
+        "Fixed 7 New 1 Still there 4 2 of another type now On images not measured then 3",
+        "missed cat 1 of 2 5 4 0.030",
+        "3 missed, 2 wrong 1 right at least 61 % wrong",
+        "AP50 of cat on gauge is 0.75",
+        "cat has 5 failures, most of the class cat (5)",
+    ):
+        assert words in shown.text
 
 
 @pytest.fixture
@@ -156,10 +195,12 @@ def test_every_text_is_escaped(data, picture):
             BatchCards(EVIL, False, (PickCard(EVIL, picture, EVIL, 1, 0.5, EVIL),)),
         ),
         failures=(FailureCard(EVIL, picture, EVIL, EVIL, 0.1),),
+        weakness=weakness(EVIL, picture),
         notes=(EVIL, f"`{EVIL}`"),
     )
     html = render_page(evil)
-    plain, shown = Page(render_page(data)), Page(html)
+    plain = Page(render_page(replace(data, weakness=weakness("cat", picture))))
+    shown = Page(html)
     assert "<script" not in html
     assert {tag for tag, _ in shown.tags} == {tag for tag, _ in plain.tags}
     assert shown.text.count("<script>alert('x')</script>") > 15
