@@ -263,6 +263,11 @@ class Project(Session):
 
         if split not in {"val", "test"}:
             raise InputError(f"cannot evaluate on {split!r}", fix="Use val or test.")
+        if split == "test" and by is not None:
+            raise InputError(
+                "the test split is not sliced: it is opened for one number",
+                fix="Slice val, or leave out `--by`.",
+            )
         with self._alone("evaluate") as context:
             if split == "test":
                 return evaluate.evaluate_test(context)

@@ -26,7 +26,7 @@ class MetricsWish:
 
 @dataclass(frozen=True, slots=True)
 class ImageCounts:
-    """One image at the operating point: IoU 0.5, detections from the score on."""
+    """One image (its path) at the operating point: IoU 0.5, detections from the score on."""
 
     image: str
     tp: int

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from annoloop.records import Box
+from annoloop.results_metrics import ImageCounts
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,8 @@ class EvaluateResult:
 
     `noise`: how sure the stop metric on gauge is (value, sd, 95 % interval) by resampling images.
     `details`: classes with their curves, confusion, calibration and TIDE on gauge (core.details).
-    `slices`: the twelve numbers of parts of val, where they were asked for.
+    `slices`: the twelve numbers of parts of val, where they were asked for. `per_image`: all of val
+    at the operating point.
     """
 
     model: str
@@ -51,6 +53,7 @@ class EvaluateResult:
     test_opened: int
     details: Mapping[str, Any] | None
     slices: Mapping[str, Mapping[str, float | int | None]]
+    per_image: tuple[ImageCounts, ...]
     failures: Mapping[str, int]
     unseen_classes: tuple[str, ...]
     without_reference: int

@@ -216,3 +216,33 @@ def test_from_images_without_labels_to_v0(shapes: Path, tmp_path: Path) -> None:
     status = json.loads(annoloop("status", "--json", folder=where).stdout)
     assert status["open_batch"] == "v0"
     assert status["pool"]["selected"] == len(json.loads(taken.stdout)["picks"])
+
+
+def test_metrics_of_two_files_with_everything_behind_them(tmp_path: Path) -> None:
+    box = [0, 0, 40, 40]
+    truth = {
+        "images": [{"id": k, "file_name": f"day/{k}.jpg"} for k in range(4)],
+        "categories": [{"id": 1, "name": "cup"}],
+        "annotations": [
+            {"id": k, "image_id": k, "category_id": 1, "bbox": box, "iscrowd": 0} for k in range(4)
+        ],
+    }
+    found = [
+        {"image_id": k, "category_id": 1, "bbox": box, "score": 0.9 - k / 10} for k in range(3)
+    ]
+    for name, content in (("truth", truth), ("found", found), ("all", [*found, found[0]])):
+        (tmp_path / f"{name}.json").write_text(json.dumps(content))
+    words = ["metrics", "--ground-truth", "truth.json", "--detections", "found.json", "--json"]
+    plain = json.loads(annoloop(*words, folder=tmp_path).stdout)
+    assert plain["summary"]["AR100"] == pytest.approx(0.75)
+    assert plain["details"] is None
+    more = ["--details", "--by", "folder", "--against", "all.json"]
+    told = json.loads(annoloop(*words, *more, folder=tmp_path).stdout)
+    assert told["summary"] == plain["summary"]
+    assert told["details"]["confusion"]["matrix"] == [[3, 1], [0, 0]]
+    assert [one["fn"] for one in told["per_image"]] == [0, 0, 0, 1]
+    assert told["slices"]["day"]["images"] == 4
+    assert told["gains"]["AP50"]["value"] <= 0
+    wrong = annoloop(*words, "--by", "column:nothing", folder=tmp_path)
+    assert wrong.returncode == 1
+    assert "says nothing about any image" in wrong.stderr

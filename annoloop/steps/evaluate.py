@@ -18,6 +18,7 @@ from annoloop.core.intervals import Resample
 from annoloop.core.weighted_ap import bootstrap
 from annoloop.errors import NotReadyError
 from annoloop.records import Failure, Half, ImageResult, Metrics, Split
+from annoloop.results_metrics import ImageCounts
 from annoloop.results_models import EvaluateResult
 from annoloop.steps.context import Context, require_batch_closed
 from annoloop.steps.explain import slices_of
@@ -73,6 +74,7 @@ def evaluate(context: Context, *, by: str | None = None) -> EvaluateResult:
     results = evaluation.per_image(
         known.truth, found, min_score=min_score, iou=context.settings.evaluate.iou
     )
+    paths = {s.id: s.path for s in known.samples}
     trained: Mapping[str, int] = iteration.steps["train"].record["boxes_by_class"]
     in_val = {classes[one.class_id] for labels in known.truth.values() for one in labels}
     result = EvaluateResult(
@@ -84,6 +86,9 @@ def evaluate(context: Context, *, by: str | None = None) -> EvaluateResult:
         val=asdict(val.metrics),
         details=asdict(gauge.explained),
         slices=val.slices,
+        per_image=tuple(
+            ImageCounts(paths[one.sample_id], one.tp, one.fp, one.fn) for one in results
+        ),
         test=None,
         test_opened=_times_opened(context),
         failures=dict(Counter(str(f.type) for f in mined)),
@@ -224,6 +229,7 @@ def evaluate_test(context: Context) -> EvaluateResult:
         test=asdict(metrics),
         details=None,
         slices={},
+        per_image=(),
         test_opened=opened,
         failures={},
         unseen_classes=(),

@@ -72,8 +72,14 @@ def test_details_on_gauge_and_slices_of_val(evaluated: Project) -> None:
     again = evaluated.explain()
     assert (again.model, again.details) == (made.model, made.details)
     assert "slice of val" in to_text(made)
+    counted = {one.image: (one.tp, one.fp, one.fn) for one in made.per_image}
+    assert len(counted) == made.val["images"]
+    worst = evaluated.failures().worst[0]
+    assert counted[worst.path] == (worst.tp, worst.fp, worst.fn)
     with pytest.raises(InputError, match="'colour'"):
         evaluated.evaluate(by="colour")
+    with pytest.raises(InputError, match="not sliced"):
+        evaluated.evaluate("test", by="folder")
 
 
 def test_nothing_is_explained_before_it_is_measured(project: Project) -> None:
