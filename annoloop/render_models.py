@@ -25,7 +25,7 @@ def _failures(r: results_failures.FailuresResult) -> list[str]:
     ]
     body: list[tuple[object, ...]]
     if r.groups:
-        header = ("group", "look", "failures", "images", "price", "for example")
+        header = ("group", "cluster", "failures", "images", "price", "for example")
         body = [
             (
                 g.text,

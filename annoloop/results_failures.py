@@ -86,7 +86,7 @@ class FailuresResult:
 
     `prices` is the AP50 that repairing all failures of a type would gain. `high_fn` and `high_fp`
     are the ten images with most misses and most false alarms; `worst` ranks by the share that went
-    wrong, so that crowded images do not lead it. `groups` are class × type × look.
+    wrong, so that crowded images do not lead it. `groups` are class × type × cluster.
     """
 
     model: str

@@ -112,26 +112,27 @@ def sweep(
     size = 0
     for kind in range(len(ranked.first) - 1):
         size = max(size, ranked.first[kind + 1] - ranked.first[kind])
-    recall, precision = np.empty(size), np.empty(size)
+    recall, precision, weight = np.empty(size), np.empty(size), np.empty(size)
     for draw in range(len(weights)):
         for kind in range(len(ranked.first) - 1):
             total = positives[draw, kind]
+            low, count = ranked.first[kind], ranked.first[kind + 1] - ranked.first[kind]
+            for place in range(count):  # gathered once for all levels
+                weight[place] = weights[draw, ranked.image[low + place]]
             for level in range(len(ranked.what)):
                 if total <= 0:
                     out[draw, level, kind] = np.nan
                     continue
                 right, wrong, steps = 0.0, 0.0, 0
-                for row in range(ranked.first[kind], ranked.first[kind + 1]):
-                    weight = weights[draw, ranked.image[row]]
-                    if weight == 0 or ranked.what[level, row] == IGNORED:
-                        continue
-                    if ranked.what[level, row] == WRONG:
-                        wrong += weight
-                        continue
-                    right += weight
-                    recall[steps] = right / total
-                    precision[steps] = right / (right + wrong)
-                    steps += 1
+                for place in range(count):
+                    what = ranked.what[level, low + place]
+                    if what == WRONG:
+                        wrong += weight[place]
+                    elif what == RIGHT and weight[place] > 0:
+                        right += weight[place]
+                        recall[steps] = right / total
+                        precision[steps] = right / (right + wrong)
+                        steps += 1
                 out[draw, level, kind] = _area(recall[:steps], precision[:steps], recalls)
 
 

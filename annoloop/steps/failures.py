@@ -100,7 +100,7 @@ def _dearest(failure: Failure) -> tuple[float, float, str]:
 def _groups(
     context: Context, found: Sequence[Failure], val: _Val
 ) -> tuple[tuple[FailureGroup, ...], tuple[str, ...]]:
-    """By class, type and look; where images have no vectors yet, by class and type."""
+    """By class, type and cluster; where images have no vectors yet, by class and type."""
     scored = context.vectors.load_scores()
     name = None if scored is None else str(scored[1]["embedder"])
     keys = [val.samples[f.sample_id].sha256 for f in found]
