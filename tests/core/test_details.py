@@ -1,14 +1,20 @@
+import json
+from pathlib import Path
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from annoloop.core.box_columns import columns
+from annoloop.core.coco_columns import coco_columns
 from annoloop.core.details import details
 from annoloop.core.evaluation import evaluate, per_image
 from annoloop.core.weighted_ap import counts_by_image, prepare
 from annoloop.errors import InputError
 from annoloop.records import Detection, Label
 
+SHARED = Path(__file__).resolve().parents[2].parent / "shared/data/eval_fixtures"
+COCO = SHARED / "cocoapi_fakebbox100"
 CLASSES = ("cup", "mug")
 BOX, FAR, SMALL = (0.0, 0.0, 40.0, 40.0), (200.0, 200.0, 100.0, 100.0), (100.0, 0.0, 10.0, 10.0)
 TRUTH = {
@@ -121,3 +127,24 @@ def test_images_are_counted_alike_by_both_ways(scene):
         sum(getattr(r, k) for r in known) for k in ("tp", "fp", "fn")
     ]
     assert [tuple(row) for row in counts.tolist()] == [(r.tp, r.fp, r.fn) for r in known]
+
+
+@pytest.mark.skipif(not COCO.is_dir(), reason="the public fixtures are not on this machine")
+def test_tide_of_a_published_case():
+    documents = [
+        json.loads((COCO / name).read_bytes())
+        for name in ("instances_val2014_100.json", "instances_val2014_fakebbox100_results.json")
+    ]
+    tide = details(coco_columns(*documents), min_score=0.5).explained.tide
+    known = json.loads((COCO / "expected.json").read_bytes())["tidecv_1.0.1"]
+    gains = known["main_dAP@0.5"]
+    # tidecv's mean is over the 76 classes that are there or were detected, COCO's over the 70 with
+    # truth. Where a repair empties a class (class, missed) tidecv drops it from the mean, which
+    # COCO never counted; where detections lie on crowds (location) it counts them again.
+    share = 70 / 76
+    assert 100 * tide.ap50 * share == pytest.approx(known["AP50"], abs=0.01)
+    assert 100 * tide.gains["duplicate"] * share == pytest.approx(gains["Dupe"], abs=1e-6)
+    assert tide.gains["background"] == gains["Bkg"] == 0
+    assert tide.gains["class+location"] == gains["Both"] == 0
+    assert 100 * tide.gains["location"] * share == pytest.approx(gains["Loc"], abs=0.005)
+    assert max(tide.gains, key=tide.gains.get) == "class"
