@@ -32,7 +32,8 @@ from annoloop.store.iterations import Iteration
 FEW_IMAGES, FEW_BOXES = 10, 30
 """Below these a metric on gauge says little, and we say so."""
 
-NOISE_DRAWS = 1_000
+NOISE_DRAWS, NOISE_CELLS = 1_000, 20_000_000
+"""Bootstrap draws of the gauge metric, and images × draws at most: fewer draws of a huge gauge."""
 
 
 def ensure_trained(context: Context) -> Iteration:
@@ -68,7 +69,8 @@ def evaluate(context: Context, *, by: str | None = None) -> EvaluateResult:
     on_gauge = columns(truth[Half.GAUGE], of(found, truth[Half.GAUGE]), classes=classes)
     gauge = details(on_gauge, min_score=min_score)
     on_val = columns(known.truth, found, classes=classes)
-    val = details(on_val, min_score=min_score, slices=slices)
+    val = evaluation.measure(on_val)
+    parts = details(on_val, min_score=min_score, slices=slices).slices if slices else {}
     mined = _mine(truth[Half.MINE], of(found, truth[Half.MINE]), classes, min_score)
     noise = gauge_noise(context, gauge_tables(context, model), model)
     results = evaluation.per_image(
@@ -83,9 +85,9 @@ def evaluate(context: Context, *, by: str | None = None) -> EvaluateResult:
         min_score=min_score,
         gauge=asdict(gauge.metrics),
         noise=noise,
-        val=asdict(val.metrics),
+        val=asdict(val),
         details=asdict(gauge.explained),
-        slices=val.slices,
+        slices=parts,
         per_image=tuple(
             ImageCounts(paths[one.sample_id], one.tp, one.fp, one.fn) for one in results
         ),
@@ -109,7 +111,8 @@ def gauge_noise(context: Context, on: Gauge, model: str) -> dict[str, Any]:
     """
     metric = context.settings.stop.metric
     rng = np.random.default_rng([context.settings.select.seed, 4])
-    draws = Resample.draw(len(on.groups), rng, draws=NOISE_DRAWS, groups=on.groups).weights
+    count = min(NOISE_DRAWS, max(NOISE_CELLS // len(on.groups), 100))
+    draws = Resample.draw(len(on.groups), rng, draws=count, groups=on.groups).weights
     made = bootstrap(on.tables[model], draws, metric=metric)
     if isnan(made.value):
         return {"metric": metric, "value": None, "sd": None, "low": None, "high": None}
