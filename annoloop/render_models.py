@@ -70,15 +70,17 @@ def _evaluate(r: results_models.EvaluateResult) -> list[str]:
     lines += [f"{name:<6} {_summary(numbers)}" for name, numbers in sides if numbers is not None]
     if r.noise is not None and r.noise["sd"] is not None:
         n = r.noise
-        lines.append(f"{n['metric']} on gauge is sure to {n['low']:.3f} – {n['high']:.3f} (95 %)")
+        lines.append(
+            f"{n['metric']} on gauge is {n['value']:.3f}, with 95 % between {n['low']:.3f} and "
+            f"{n['high']:.3f} on other images"
+        )
     if r.split == "val":
         lines.append(f"failures of mine at score ≥ {r.min_score:.3g}: {value(r.failures)}")
     if r.details is not None:
         first, *rest = explained(r.details)
         lines += ["", f"on gauge, {first}", *rest, ""]
     if r.slices:
-        rows = [(k, *(one[c] for c in SLICE)) for k, one in r.slices.items()]
-        lines += [*table(("slice of val", *SLICE), rows), ""]
+        lines += [*_slices("slice of val", r.slices), ""]
     if r.unseen_classes:
         lines.append(f"never seen in training, yet counted: {value(r.unseen_classes)}")
     return [*lines, *(f"note: {note}" for note in r.notes)]
@@ -92,8 +94,7 @@ def _metrics(r: results_metrics.MetricsResult) -> list[str]:
     for metric, one in (r.gains or {}).items():
         lines.append(f"{metric:<6} gain of the other model {_sure(one)}")
     if r.slices:
-        rows = [(name, *(one[key] for key in SLICE)) for name, one in r.slices.items()]
-        lines += ["", *table(("slice", *SLICE), rows)]
+        lines += ["", *_slices("slice", r.slices)]
     if r.details is not None:
         lines += ["", *explained(r.details)]
     if r.voc is not None:
@@ -104,6 +105,13 @@ def _metrics(r: results_metrics.MetricsResult) -> list[str]:
         rows = [(i.image, i.tp, i.fp, i.fn) for i in worst if i.fp + i.fn]
         lines += ["", *table(("image", "right", "wrong", "missed"), rows)]
     return lines
+
+
+def _slices(what: str, slices: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """The weakest first; those without a box last."""
+    ranked = sorted(slices.items(), key=lambda s: (s[1]["AP50"] is None, s[1]["AP50"] or 0.0))
+    rows: list[tuple[object, ...]] = [(name, *(one[c] for c in SLICE)) for name, one in ranked]
+    return _top((what, *SLICE), rows)
 
 
 def _sure(one: results_metrics.Interval) -> str:
