@@ -1,5 +1,5 @@
 # Two commands matter: `make demo` runs the whole loop, `make test` proves the parts.
-.PHONY: install demo test lint bench test-all lock clean
+.PHONY: install demo test lint bench fuzz test-all lock clean
 BIN := .venv/bin
 STAMP := .venv/.installed
 
@@ -27,6 +27,12 @@ lint: install
 
 bench: install
 	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
+
+# Minutes for each importer; what breaks lands in tests/fuzz/found/ and is a test from then on.
+FUZZ_SECONDS ?= 600
+fuzz: install
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r tests/fuzz/requirements.txt
+	for target in coco yolo voc answers; do $(BIN)/python -m tests.fuzz.fuzz $$target --seconds $(FUZZ_SECONDS) || exit 1; done
 
 test-all: install
 	bash .ci/run

@@ -115,6 +115,29 @@ def annotate_requeue(project: Folder = HERE, json: Json = False) -> None:
     show(open_project(project).annotate_requeue(), as_json=json)
 
 
+@annotate.command("skip")
+def annotate_skip(
+    why: Annotated[str, typer.Option(help="The reason; it is kept.")],
+    paths: Annotated[str, typer.Option(help="These images, a,b,c.")] = "",
+    missing: Annotated[bool, typer.Option("--missing", help="All whose file is gone.")] = False,
+    project: Folder = HERE,
+    json: Json = False,
+) -> None:
+    """Take images out of the loop: deleted, unusable, not to be shown."""
+    made = open_project(project).annotate_skip(names(paths), why=why, missing=missing)
+    show(made, as_json=json)
+
+
+@annotate.command("unskip")
+def annotate_unskip(
+    paths: Annotated[str, typer.Option(help="These images, a,b,c.")],
+    project: Folder = HERE,
+    json: Json = False,
+) -> None:
+    """Bring skipped images back."""
+    show(open_project(project).annotate_unskip(names(paths)), as_json=json)
+
+
 @golden.command("stats")
 def golden_stats(project: Folder = HERE, json: Json = False) -> None:
     """Statistics of the golden answers, and their history."""

@@ -211,6 +211,20 @@ class Project(Session):
 
         return annotate.requeue(self._context())
 
+    def annotate_skip(
+        self, paths: Collection[str] = (), *, why: str, missing: bool = False
+    ) -> results_batches.SkipResult:
+        """Take images out of the loop; with `missing` all whose file is gone."""
+        from annoloop.steps import skip
+
+        return skip.skip(self._context(), paths, why=why, missing=missing)
+
+    def annotate_unskip(self, paths: Collection[str]) -> results_batches.SkipResult:
+        """Bring skipped images back, unless they would leak a locked one."""
+        from annoloop.steps import skip
+
+        return skip.unskip(self._context(), paths)
+
     # --- golden -----------------------------------------------------------------------------------
 
     def golden_stats(self) -> results_golden.GoldenStatsResult:

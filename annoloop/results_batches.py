@@ -117,3 +117,12 @@ class CloseResult:
 @dataclass(frozen=True, slots=True)
 class RequeueResult:
     requeued: int
+
+
+@dataclass(frozen=True, slots=True)
+class SkipResult:
+    """Images that left the loop, or came back; those that had already are not among them."""
+
+    paths: tuple[str, ...]
+    status: str
+    notes: tuple[str, ...] = ()

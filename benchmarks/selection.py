@@ -45,7 +45,7 @@ from annoloop.records import (
     sample_id,
 )
 from annoloop.steps.manifest import digest_of, write_manifest
-from annoloop.store import batches, iterations, samples
+from annoloop.store import batches, db, iterations, samples
 
 HERE = Path(__file__).resolve().parent
 PAGE = HERE / "selection.md"
@@ -80,6 +80,8 @@ def generated(folder: Path, n: int) -> None:
         open_ = [s.id for s in everyone if s.split is Split.POOL and s.status is Status.UNLABELED]
         about = {"at": AT, "embedder": EMBEDDER, "occupied": n // 10, "closed": ["v0"]}
         context.vectors.write_scores(open_, rng.random(len(open_)), about)
+        with project.store.write() as connection:  # scores without this line would be made again
+            db.record(connection, at=AT, who="", what="score", target=EMBEDDER, details={})
 
 
 def _samples(n: int, rng: np.random.Generator) -> list[Sample]:

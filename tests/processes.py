@@ -26,6 +26,9 @@ class Verbs:
             text=True,
         )
 
+        assert self._server.stdout is not None
+        assert self._server.stdout.readline() == "ready\n"
+
     def start(self, folder: Path, verb: str, **args: Any) -> int:
         return int(self._ask({"folder": str(folder), "verb": verb, "args": args}))
 

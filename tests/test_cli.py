@@ -30,6 +30,8 @@ VERBS = [
     "annotate-oracle",
     "annotate-close",
     "annotate-requeue",
+    "annotate-skip",
+    "annotate-unskip",
     "golden-stats",
     "golden-plan",
     "golden-baseline",

@@ -30,6 +30,8 @@ from annoloop.steps import close, golden_files, metrics, run  # noqa: F401
 
 def main() -> None:
     outcomes = Path(sys.argv[1])
+    sys.stdout.write("ready\n")
+    sys.stdout.flush()
     for line in sys.stdin:
         request = json.loads(line)
         answer = (

@@ -26,7 +26,10 @@ def blind_golden(context: Context, *, size: int, number: int) -> list[Pick]:
     """
     settings = context.settings.golden
     with context.store.read() as connection:
+        skipped = samples.load(connection, split=Split.GOLDEN, statuses=(Status.SKIPPED,))
         known = samples.newest_references(connection, split=Split.GOLDEN)
+        for one in skipped:
+            known.pop(one.id, None)
         last, shown = shown_before(connection, number)
     want = min(len(known), _how_many(context, size))
     stay = [key for key in last if key in known][: round((1 - settings.rotation) * want)]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from annoloop.errors import LockedSplitError, NotReadyError
+from annoloop.errors import InputError, LockedSplitError, NotReadyError
 from annoloop.ports import Embedder, Progress, Trainer
 from annoloop.records import LabeledImage, Sample, Split
 from annoloop.settings import Settings
@@ -71,3 +71,20 @@ def refuse_locked(samples: Iterable[Sample], *, what: str) -> None:
 def as_images(samples: Iterable[Sample]) -> list[LabeledImage]:
     """Samples as images without labels, on their way to a predictor or an annotator."""
     return [LabeledImage(s.id, s.path, s.uri, s.width, s.height) for s in samples]
+
+
+def is_missing(sample: Sample) -> bool:
+    """True if the file of a local image is gone."""
+    return "://" not in sample.uri and not Path(sample.uri).is_file()
+
+
+def require_files(wanted: Iterable[Sample]) -> None:
+    """Raise InputError before long work starts, if an image that it needs is gone."""
+    everyone = list(wanted)
+    gone = [s.path for s in everyone if is_missing(s)]
+    if gone:
+        raise InputError(
+            f"{len(gone)} of {len(everyone)} images are gone, first {gone[0]}",
+            fix="Bring them back, or take them out of the loop: "
+            '`annoloop annotate skip --missing --why "deleted"`.',
+        )

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from annoloop.records import Split
+from annoloop.records import Split, Status
 from annoloop.results import EmbedResult
-from annoloop.steps.context import Context
+from annoloop.steps.context import Context, require_files
 from annoloop.steps.signal import signal_notes
 from annoloop.store import db, samples
 
@@ -13,9 +13,10 @@ def embed(context: Context) -> EmbedResult:
     """Embed every image that has no vector yet; vectors are keyed by content hash."""
     embedder = context.embedder()
     with context.store.read() as connection:
-        everything = samples.load(connection)
+        everything = [s for s in samples.load(connection) if s.status is not Status.SKIPPED]
     known = context.vectors.vector_keys(embedder.name)
     todo = {s.sha256: s.uri for s in everything if s.sha256 not in known}
+    require_files(s for s in everything if s.sha256 in todo)
     keys = sorted(todo)
     started = context.stopwatch()
     chunk = context.settings.embed.chunk
@@ -57,7 +58,7 @@ def ensure_embedded(context: Context) -> str:
     known = context.vectors.vector_keys(name)
     with context.store.read() as connection:
         pool = samples.load(connection, split=Split.POOL)
-    missing = sum(s.sha256 not in known for s in pool)
+    missing = sum(s.sha256 not in known for s in pool if s.status is not Status.SKIPPED)
     if missing:
         context.say(f"{missing} images have no {name} vector: embedding them (annoloop embed)")
         embed(context)

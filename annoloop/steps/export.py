@@ -8,9 +8,9 @@ from pathlib import Path
 from annoloop import durable
 from annoloop.errors import InputError, NotReadyError
 from annoloop.ports import Writer
-from annoloop.records import BatchKind, Label, LabeledImage, Split
+from annoloop.records import Answer, BatchKind, Label, LabeledImage, Split
 from annoloop.results_batches import ExportResult
-from annoloop.steps.context import Context
+from annoloop.steps.context import Context, require_files
 from annoloop.steps.train import predictions
 from annoloop.store import batches, iterations, samples
 
@@ -28,7 +28,10 @@ def export(
     with context.store.read() as connection:
         batch = batches.get(connection, name)
         # By id, which is a hash: neither rank nor what is hidden can be read off the order.
-        order = sorted(pick.sample_id for pick, _ in batches.load_picks(connection, name))
+        said = batches.newest(batches.load_annotations(connection, batch=name))
+        unusable = {key for key, one in said.items() if one.answer is Answer.UNUSABLE}
+        picked = {pick.sample_id for pick, _ in batches.load_picks(connection, name)}
+        order = sorted(picked - unusable)
         by_id = {s.id: s for s in samples.load(connection, ids=order)}
         schema = samples.schema(connection)
     if not schema.classes:
@@ -39,6 +42,7 @@ def export(
     guesses = _prelabels(context, order) if prelabels else {}
     if batch.kind is BatchKind.RELABEL and not prelabels:
         guesses = _current(context, order)
+    require_files(by_id.values())
     rows = [
         LabeledImage(
             sample_id=s.id,

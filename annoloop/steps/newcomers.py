@@ -13,7 +13,8 @@ from annoloop.store import db, samples
 
 def check_newcomers(context: Context, everything: list[Sample]) -> SplitResult:
     """What joined the pool after the lock: its near-duplicates of locked samples are skipped."""
-    twins = find_twins(context, everything) if context.settings.split.near_duplicates else Twins()
+    looked_at = [s for s in everything if s.status is not Status.SKIPPED]
+    twins = find_twins(context, looked_at) if context.settings.split.near_duplicates else Twins()
     by_id = {s.id: s for s in everything}
     leaking: dict[str, str] = {}
     for a, b in twins.all:

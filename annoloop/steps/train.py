@@ -20,7 +20,7 @@ from annoloop.records import (
     Status,
 )
 from annoloop.results_models import PredictResult, TrainResult
-from annoloop.steps.context import Context, as_images, refuse_locked
+from annoloop.steps.context import Context, as_images, refuse_locked, require_files
 from annoloop.steps.golden import ensure_checked
 from annoloop.steps.manifest import check_manifest
 from annoloop.store import batches, db, iterations, samples
@@ -91,6 +91,7 @@ def training_set(context: Context) -> tuple[list[LabeledImage], tuple[str, ...]]
             "no pool image is annotated yet",
             fix="Answer and close a batch first: `annoloop annotate close`.",
         )
+    require_files(annotated)
     images = [
         LabeledImage(s.id, s.path, s.uri, s.width, s.height, answers[s.id].labels, reviewed=True)
         for s in annotated
@@ -192,6 +193,7 @@ def _predict(
             f"the folder of model {model} is gone ({folder})",
             fix="Bring it back, or train again: `annoloop train`.",
         )
+    require_files(wanted)
     images = as_images(wanted)
     answered = context.trainer().predict(folder, images, classes=classes, progress=context.progress)
     for image, (key, found) in zip(images, answered, strict=True):
