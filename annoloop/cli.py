@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -318,9 +317,6 @@ def _guarded(call: Callable[[], Any], *, as_json: bool) -> int:
         if as_json:
             _print_document(type(error).__name__, error.problem, error.fix)
         return EXPECTED
-    except BrokenPipeError:  # whoever read us (`| head`) has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except (KeyboardInterrupt, typer.Abort):
         say(STOPPED)
         return INTERRUPTED

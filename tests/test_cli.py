@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from annoloop import project as project_module
+from annoloop import session
 from annoloop.cli import app
 from annoloop.project import Project
 from annoloop.records import Source
@@ -248,3 +250,27 @@ def test_metrics_of_two_files_with_everything_behind_them(tmp_path: Path) -> Non
     wrong = annoloop(*words, "--by", "column:nothing", folder=tmp_path)
     assert wrong.returncode == 1
     assert "says nothing about any image" in wrong.stderr
+
+
+def test_whoever_reads_only_the_head_gets_no_traceback(folder: Path) -> None:
+    words = ["-c", "from annoloop.cli import main; main()", "batch", "show", "v1", "--json"]
+    process = subprocess.Popen(
+        [sys.executable, *words], cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.close()
+    said = process.stderr.read()
+    process.stderr.close()
+    assert (process.wait(), said) == (1, b"")
+
+
+def test_people_without_a_name_are_known_by_number(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def nameless() -> str:
+        raise KeyError("getpwuid(): uid not found: 12345")
+
+    monkeypatch.setattr(session.getpass, "getuser", nameless)
+    monkeypatch.delenv("ANNOLOOP_USER")
+    assert Project(folder)._context().who == f"uid {os.getuid()}"

@@ -173,3 +173,21 @@ def test_two_exports_into_one_folder_are_never_mixed(
     assert other.startswith(("BusyError: another annoloop is writing", f"InputError: {out} is"))
     assert (out / "annotations.json").exists() == (ends[0] == "done")
     assert not list(tmp_path.glob(".*.part"))
+
+
+def test_predictions_of_two_processes_are_whole_or_refused(
+    verbs: Verbs, folder: Path, tmp_path: Path
+) -> None:
+    close(folder)
+    Project(folder).decide()
+    Project(folder).select(size=4)
+    shutil.rmtree(folder / "predictions")
+    calls = [
+        ("batch_export", {"name": "v1", "out": str(tmp_path / f"out {n}"), "prelabels": True})
+        for n in range(4)
+    ]
+    ends, _ = together(verbs, folder, *calls, ("predict", {}))
+    refused(ends)
+    for n, end in enumerate(ends[:4]):
+        assert (tmp_path / f"out {n}").exists() == (end == "done")
+    Project(folder).batch_export("v1", tmp_path / "after", prelabels=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from annoloop.errors import VectorError
+from annoloop.errors import BusyError, VectorError
 from annoloop.records import Detection
 
 if TYPE_CHECKING:
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 KINDS = ("vectors", "fingerprints", "scores", "predictions")
 """The folders of data sets, all derived."""
+
+_CONFLICT = re.compile(r"commit conflict|already exists", re.IGNORECASE)
 
 FEW = 8
 """Up to one row in so many is picked from where it lies; for more all rows are read."""
@@ -217,7 +220,15 @@ class VectorStore:
         if about is not None:
             table = table.replace_schema_metadata({"about": json.dumps(dict(about))})
         mode = "create" if not _written(file) else "overwrite" if replace else "append"
-        lance.write_dataset(table, str(file), mode=mode)
+        try:
+            lance.write_dataset(table, str(file), mode=mode)
+        except OSError as error:
+            if not _CONFLICT.search(str(error)):
+                raise
+            raise BusyError(
+                f"another annoloop has written {file} meanwhile",
+                fix="Run the command again: it will see the new state.",
+            ) from error
 
 
 def _table(

@@ -8,9 +8,13 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import json
+import random
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import atheris
 
@@ -34,6 +38,50 @@ WORDS = (
         "\\x0a---\\x0a",
     ),
 )
+
+
+ODD = (
+    *(None, True, False, 0, -1, 1, 2, 10**30, 0.5, -0.0, 1e-200, 1e308, float("nan"), float("inf")),
+    *("", "a", "../a", "/a", "\ud800", "\0", "x" * 300, "00.png", "complete", "empty", "unsure"),
+    *([], {}, [1, 2, 3, 4], [1, 2, 1e-200, 1e-200], [[]], {"id": 1}),
+)
+"""Values to put in the place of any other: bytes alone rarely stay a JSON document."""
+
+
+def mutated(data: bytes, max_size: int, seed: int) -> bytes:
+    """One value of a JSON document replaced, copied, moved or removed; else any bytes."""
+    rng = random.Random(seed)
+    try:
+        document = json.loads(data)
+        places = list(_places(document))
+    except (ValueError, RecursionError):
+        places = []
+    if not places or rng.random() < 0.2:
+        return bytes(atheris.Mutate(data, max_size))
+    holder, key = rng.choice(places)
+    kind = rng.random()
+    if kind < 0.5:
+        holder[key] = rng.choice(ODD)
+    elif kind < 0.8:
+        other, theirs = rng.choice(places)
+        holder[key] = other[theirs]
+    elif isinstance(holder, list):
+        holder.append(holder[key])
+    else:
+        del holder[key]
+    try:
+        return json.dumps(document).encode()[:max_size]
+    except (ValueError, RecursionError):  # a document that now holds itself
+        return data
+
+
+def _places(node: object) -> Iterator[tuple[Any, Any]]:
+    keys = (
+        list(node) if isinstance(node, dict) else range(len(node)) if isinstance(node, list) else ()
+    )
+    for key in keys:
+        yield node, key
+        yield from _places(node[key])  # type: ignore[index]
 
 
 def main() -> None:
@@ -65,9 +113,9 @@ def _fuzz(name: str, home: Path, seconds: int) -> None:
             raise
 
     options = [f"-max_total_time={seconds}", "-max_len=4096", "-timeout=20", "-rss_limit_mb=3000"]
-    atheris.Setup(
-        [sys.argv[0], *options, f"-dict={words}", "-print_final_stats=1", str(corpus)], one
-    )
+    asked = [sys.argv[0], *options, f"-dict={words}", "-print_final_stats=1", str(corpus)]
+    how = {"custom_mutator": mutated} if name in ("coco", "answers") else {}
+    atheris.Setup(asked, one, **how)
     atheris.Fuzz()
 
 

@@ -5,6 +5,7 @@ A data set of several files travels as one input: its files are separated by a l
 
 from __future__ import annotations
 
+import functools
 import json
 import shutil
 import struct
@@ -73,10 +74,7 @@ def voc(data: bytes, folder: Path) -> None:
 
 def answers(data: bytes, folder: Path) -> None:
     """A COCO file of answers, imported into the open batch of a real project."""
-    home = folder / "project"
-    if not home.exists():
-        _open_batch(home)
-    project = Project(home)
+    project = _project(folder)
     file = folder / "answers.json"
     file.write_bytes(data)
     try:
@@ -110,6 +108,15 @@ def _checked(read: Callable[[Path], ForeignDataset], source: Path) -> None:
             assert all(abs(value) < float("inf") for value in label.box)
             assert label.box[2] > 0
             assert label.box[3] > 0
+
+
+@functools.cache
+def _project(folder: Path) -> Project:
+    """Opened once a folder: a fuzzer asks for it thousands of times."""
+    home = folder / "project"
+    if not home.exists():
+        _open_batch(home)
+    return Project(home)
 
 
 def _open_batch(home: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import inspect
 from sqlalchemy.exc import IntegrityError
 
-from annoloop.errors import NotBuiltError, ProjectError
+from annoloop.errors import BusyError, NotBuiltError, ProjectError
 from annoloop.store import db, migrations, tables
 from annoloop.store.db import Store
 
@@ -138,3 +138,24 @@ def test_a_file_that_is_no_database_is_named(tmp_path: Path) -> None:
 def test_other_databases_say_that_they_are_not_built(tmp_path: Path) -> None:
     with pytest.raises(NotBuiltError, match="only SQLite"):
         Store("postgresql://user:secret@host/db", tmp_path)
+
+
+@pytest.mark.parametrize("name", ["what?", "100%", "a#b", "x%41", "with space", "ü", "a&b=c"])
+def test_a_folder_may_have_any_name(tmp_path: Path, name: str) -> None:
+    folder = tmp_path / name
+    folder.mkdir()
+    store = make(folder)
+    with store.write() as connection:
+        db.record(connection, at="t", who="w", what="x", target="y", details={})
+    store.copy_to(folder / "copy.db")
+    assert {f.name for f in folder.iterdir()} == {"annoloop.db", "copy.db"}
+    assert [f.name for f in tmp_path.iterdir()] == [name]
+
+
+def test_rows_that_another_process_wrote_meanwhile_are_named(tmp_path: Path) -> None:
+    store = make(tmp_path)
+    row = "INSERT INTO classes VALUES (0, 'cup', '{}')"
+    with store.write() as connection:
+        connection.exec_driver_sql(row)
+    with pytest.raises(BusyError, match="added the same rows meanwhile"), store.write() as again:
+        again.exec_driver_sql(row)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from annoloop.errors import VectorError
+from annoloop.errors import BusyError, VectorError
 from annoloop.records import Detection
 from annoloop.store.vectors import VectorStore
 
@@ -93,3 +94,27 @@ def test_fingerprints(tmp_path: Path) -> None:
     assert store.load_fingerprints() == {}
     store.add_fingerprints({"h": (2**64 - 1, b"\x00\x01")})
     assert store.load_fingerprints() == {"h": (2**64 - 1, b"\x00\x01")}
+
+
+def test_a_write_that_meets_another_is_refused_by_name(tmp_path: Path) -> None:
+    ends: list[str] = []
+
+    def write() -> None:
+        store = VectorStore(tmp_path)
+        for number in range(6):
+            try:
+                store.write_predictions("v0", [(str(number), [])])
+                ends.append("done")
+            except BusyError:
+                ends.append("busy")
+
+    threads = [threading.Thread(target=write) for _ in range(4)]
+    for one in threads:
+        one.start()
+    for one in threads:
+        one.join()
+    assert len(ends) == 24  # nothing else was raised
+    assert ends.count("done") >= 6
+    found = VectorStore(tmp_path).load_predictions("v0")
+    assert found is not None
+    assert len(found) == 1  # one of them, whole
