@@ -44,33 +44,28 @@ class Store:
         self._wait_seconds = wait_seconds
 
     def migrate(self, at: str) -> None:
-        """Bring the database to this version, each migration in its own transaction.
+        """Bring the database to this version, in one transaction: all migrations or none.
 
-        A database that people have worked with is copied first, beside it; if a migration fails
-        it is as it was, and so is the copy.
+        A database that people have worked with is copied first, beside it.
         """
         with self.write() as connection:
+            # Another process may have run some since: only under the write lock is this true.
             done = migrations.applied(connection)
             error = migrations.newer(done)
             if error:
                 raise error
-        todo = [one for one in migrations.MIGRATIONS if one[0] not in done]
-        if done and todo:
-            self.copy_to(self.file.with_name(f"{self.file.name}.before-{todo[0][0]}"))
-        for name, function in todo:
-            try:
-                self._apply(name, function, at)
-            except DatabaseError as failed:
-                raise ProjectError(
-                    f"{self.file} could not be upgraded ({name}: {failed.orig}); it is as it was",
-                    fix="Go on with the annoloop that you had, and report this.",
-                ) from failed
-
-    def _apply(self, name: str, function: migrations.Migration, at: str) -> None:
-        with self.write() as connection:
-            # Another process may have run it since: only under the write lock is this true.
-            if name not in migrations.applied(connection):
-                function(connection)
+            todo = [one for one in migrations.MIGRATIONS if one[0] not in done]
+            if done and todo:  # what is copied is what was committed, not what is begun here
+                self.copy_to(self.file.with_name(f"{self.file.name}.before-{todo[0][0]}"))
+            for name, function in todo:
+                try:
+                    function(connection)
+                except DatabaseError as failed:
+                    raise ProjectError(
+                        f"{self.file} could not be upgraded ({name}: {failed.orig}); it is as it "
+                        "was",
+                        fix="Go on with the annoloop that you had, and report this.",
+                    ) from failed
                 connection.exec_driver_sql("INSERT INTO migrations VALUES (?, ?)", (name, at))
 
     def copy_to(self, target: Path) -> None:

@@ -1,4 +1,4 @@
-"""Ordered migrations; each runs in one transaction together with the record that it ran."""
+"""Ordered migrations; all that are due run in one transaction, with the record that they ran."""
 
 from __future__ import annotations
 

@@ -68,8 +68,8 @@ def test_an_upgrade_that_fails_leaves_the_old_one_working(
         connection.exec_driver_sql("INSERT INTO no_such_table VALUES (1)")  # type: ignore[attr-defined]
 
     first = migrations.MIGRATIONS[:1]
-    monkeypatch.setattr(migrations, "MIGRATIONS", (*first, ("0002_fails", fails)))
-    with pytest.raises(ProjectError, match=r"could not be upgraded \(0002_fails: no such table"):
+    monkeypatch.setattr(migrations, "MIGRATIONS", (*migrations.MIGRATIONS, ("9998_fails", fails)))
+    with pytest.raises(ProjectError, match=r"could not be upgraded \(9998_fails: no such table"):
         Project(old)
     assert ledgers.rows(old) == before
     monkeypatch.setattr(migrations, "MIGRATIONS", first)
