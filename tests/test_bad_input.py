@@ -139,7 +139,9 @@ def test_an_image_that_is_gone_is_named_where_it_is_needed(base: Path) -> None:
     (base / "images" / path).unlink()
     project = Project(base / "p")
     shutil.rmtree(base / "out")
-    refuses(base / "p", lambda: project.batch_export("v0", base / "out"), path, "no such file")
+    refuses(
+        base / "p", lambda: project.batch_export("v0", base / "out"), path, "1 of 4 images are gone"
+    )
     assert not (base / "out").exists()
     assert "1 images of this project are no longer in the folder" in project.ingest().notes[0]
 
