@@ -73,18 +73,17 @@ def as_images(samples: Iterable[Sample]) -> list[LabeledImage]:
     return [LabeledImage(s.id, s.path, s.uri, s.width, s.height) for s in samples]
 
 
-def is_missing(sample: Sample) -> bool:
+def is_missing(uri: str) -> bool:
     """True if the file of a local image is gone."""
-    return "://" not in sample.uri and not Path(sample.uri).is_file()
+    return "://" not in uri and not Path(uri).is_file()
 
 
-def require_files(wanted: Iterable[Sample]) -> None:
-    """Raise InputError before long work starts, if an image that it needs is gone."""
-    everyone = list(wanted)
-    gone = [s.path for s in everyone if is_missing(s)]
+def require_files(wanted: Mapping[str, str]) -> None:
+    """Raise InputError before long work starts, if an image that it needs (path → URI) is gone."""
+    gone = [path for path, uri in wanted.items() if is_missing(uri)]
     if gone:
         raise InputError(
-            f"{len(gone)} of {len(everyone)} images are gone, first {gone[0]}",
+            f"{len(gone)} of {len(wanted)} images are gone, first {gone[0]}",
             fix="Bring them back, or take them out of the loop: "
             '`annoloop annotate skip --missing --why "deleted"`.',
         )

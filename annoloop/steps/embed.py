@@ -16,7 +16,7 @@ def embed(context: Context) -> EmbedResult:
         everything = [s for s in samples.load(connection) if s.status is not Status.SKIPPED]
     known = context.vectors.vector_keys(embedder.name)
     todo = {s.sha256: s.uri for s in everything if s.sha256 not in known}
-    require_files(s for s in everything if s.sha256 in todo)
+    require_files({s.path: s.uri for s in everything if s.sha256 in todo})
     keys = sorted(todo)
     started = context.stopwatch()
     chunk = context.settings.embed.chunk

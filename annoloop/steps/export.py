@@ -42,7 +42,7 @@ def export(
     guesses = _prelabels(context, order) if prelabels else {}
     if batch.kind is BatchKind.RELABEL and not prelabels:
         guesses = _current(context, order)
-    require_files(by_id.values())
+    require_files({s.path: s.uri for s in by_id.values()})
     rows = [
         LabeledImage(
             sample_id=s.id,

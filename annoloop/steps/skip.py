@@ -35,7 +35,7 @@ def skip(
         chosen = _named(everyone, paths)
         if missing:
             known = {s.id for s in chosen}
-            chosen += [s for s in everyone if s.id not in known and is_missing(s)]
+            chosen += [s for s in everyone if s.id not in known and is_missing(s.uri)]
         chosen = [s for s in chosen if s.status is not Status.SKIPPED]
         waiting = _answer(context, connection, [s for s in chosen if _waits(s)], why)
         gone = {s.id: why for s in chosen if not _waits(s)}

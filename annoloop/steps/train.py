@@ -35,6 +35,7 @@ def train(context: Context) -> TrainResult:
     check_manifest(context)
     iteration = ensure_checked(context)
     images, classes = training_set(context)
+    require_files({image.path: image.file for image in images})
     name = _model_name(context, iteration)
     card = _fit(context, images, classes=classes, name=name)
     by_class = Counter(
@@ -91,7 +92,6 @@ def training_set(context: Context) -> tuple[list[LabeledImage], tuple[str, ...]]
             "no pool image is annotated yet",
             fix="Answer and close a batch first: `annoloop annotate close`.",
         )
-    require_files(annotated)
     images = [
         LabeledImage(s.id, s.path, s.uri, s.width, s.height, answers[s.id].labels, reviewed=True)
         for s in annotated
@@ -193,7 +193,7 @@ def _predict(
             f"the folder of model {model} is gone ({folder})",
             fix="Bring it back, or train again: `annoloop train`.",
         )
-    require_files(wanted)
+    require_files({s.path: s.uri for s in wanted})
     images = as_images(wanted)
     answered = context.trainer().predict(folder, images, classes=classes, progress=context.progress)
     for image, (key, found) in zip(images, answered, strict=True):

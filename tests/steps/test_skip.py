@@ -45,6 +45,7 @@ def test_a_labelled_image_that_is_gone_is_named_and_can_be_left_out(own: Project
     with pytest.raises(InputError, match=f"1 of {images} images are gone, first {path}") as caught:
         own.train()
     assert "annotate skip --missing" in caught.value.fix
+    assert own.decide().verdict  # which needs labels only
     made = own.annotate_skip(missing=True, why="deleted on request")
     assert made.paths == (path,)
     assert state(own, path) == (Status.SKIPPED, "deleted on request")
