@@ -194,7 +194,7 @@ def _no_setting(name: str) -> SettingsError:
         for section, field in Settings.model_fields.items()
         for key in getattr(field.annotation, "model_fields", {})
     ]
-    near = difflib.get_close_matches(name, keys, n=1)
+    near = difflib.get_close_matches(name, keys, n=1, cutoff=0.8)
     return SettingsError(
         f"the environment: {name} is no setting",
         fix=f"Did you mean {near[0]}?" if near else f"Write {PREFIX}SECTION__KEY, or remove it.",

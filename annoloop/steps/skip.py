@@ -47,10 +47,12 @@ def skip(
             why=gone,
         )
         _record(context, connection, "annotate skip", chosen, why)
-    notes = (
-        (f"{waiting} of them wait in an open batch: answered there as unusable",) if waiting else ()
-    )
-    return SkipResult(tuple(sorted(s.path for s in chosen)), Status.SKIPPED.value, notes)
+    notes = []
+    if waiting:
+        notes.append(f"{waiting} of them wait in an open batch: answered there as unusable")
+    if not chosen:
+        notes.append("nothing changed: no such image, or all are skipped already")
+    return SkipResult(tuple(sorted(s.path for s in chosen)), Status.SKIPPED.value, tuple(notes))
 
 
 def unskip(context: Context, paths: Collection[str]) -> SkipResult:
