@@ -273,9 +273,19 @@ def metrics(
 
 
 @app.command()
-def replay(plan: Path, json: Json = False) -> None:
-    """The loop on labelled data, many strategies and seeds (not built yet)."""
-    raise not_built("replay")
+def replay(
+    plan: Path,
+    out: Annotated[Path | None, typer.Option(help="Folder; by default PLAN-replay here.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Processes; by default one a core.")] = None,
+    dry_run: Annotated[bool, typer.Option(help="Say what it would cost.")] = False,
+    json: Json = False,
+) -> None:
+    """The loop on labelled data, many strategies and seeds."""
+    from annoloop.render import progress_bar
+    from annoloop.replay import engine
+
+    call: Callable[..., Any] = engine.replay_cost if dry_run else engine.replay
+    show(call(plan, out=out, workers=workers, say=say, progress=progress_bar()), as_json=json)
 
 
 @fiftyone.command("iterate")

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, fields
 from typing import Any
 
-from annoloop import render_models, results, results_batches, results_golden
+from annoloop import render_models, render_replay, results, results_batches, results_golden
 from annoloop.ports import Progress, silent
 from annoloop.render_text import SHOWN, table
 from annoloop.render_text import cell as _cell
@@ -253,6 +253,7 @@ PAGES: dict[type, Callable[[Any], list[str]]] = {
     results_golden.GoldenCheckResult: _golden_check,
     results_golden.GoldenFilesResult: _golden_files,
     **render_models.PAGES,
+    **render_replay.PAGES,
 }
 
 

@@ -133,7 +133,7 @@ def test_json_is_one_document_and_nothing_else(
         (("nonsense",), 2, "No such command"),
         (("status", "--nonsense"), 2, "No such option"),
         (("select", "--mix", "coverage"), 1, "is not a mix"),
-        (("replay", "plan.toml"), 1, "not built yet"),
+        (("replay", "plan.toml"), 1, "there is no plan plan.toml"),
         (("golden", "power", "--images", "0"), 1, "cannot be simulated"),
         (("golden", "check", "--new", "N.json"), 2, "go together"),
         (("app",), 1, "not built yet"),

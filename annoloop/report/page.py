@@ -7,7 +7,6 @@ else. Every text is escaped: a class named `<script>` is a word.
 from __future__ import annotations
 
 import base64
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +16,7 @@ from annoloop.images import thumbnail_jpeg
 from annoloop.records import Box
 from annoloop.report import charts
 from annoloop.report.control_chart import GoldenPoint, control_chart
+from annoloop.report.environment import environment
 from annoloop.report.pr_chart import ClassCurve, precision_recall
 from annoloop.results import IterationRow, PoolProgress
 from annoloop.results_failures import ChangesView, GroupView
@@ -177,25 +177,14 @@ def render_page(data: ReportData) -> str:
 
     An image that cannot be read is shown as a placeholder with its name.
     """
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("annoloop.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
-        "code": _code,
-        "fraction": _fraction,
-        "number": "{:,}".format,
+    templates = environment()
+    templates.filters |= {
         "tone": lambda verdict: _TONES.get(verdict, "plain"),
         "files": lambda path: path.rpartition("/")[2],
     }
     album = _Album(PICTURE_BYTES)
     failures = data.failures[:THUMBNAILS]
-    return environment.get_template("page.html").render(
+    return templates.get_template("page.html").render(
         data=data,
         conflicts=[album.show(one, _failure_boxes(one)) for one in data.conflicts[:THUMBNAILS]],
         control=control_chart(data.golden),
@@ -266,18 +255,3 @@ def _charts(data: ReportData) -> dict[str, Any]:
             if chart is not None
         ],
     }
-
-
-def _fraction(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3f}"
-
-
-def _code(text: str) -> Any:
-    """Escaped text in which `such words` are set as code."""
-    from markupsafe import Markup, escape
-
-    parts = re.split(r"`([^`]+)`", text)
-    return Markup("").join(
-        Markup("<code>{}</code>").format(part) if odd % 2 else escape(part)
-        for odd, part in enumerate(parts)
-    )
