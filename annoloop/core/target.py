@@ -1,0 +1,104 @@
+"""Is the target met, for certain enough? A lower bound at a level that many looks share.
+
+A metric that is compared with its target after each batch will some day be above it by luck: at
+one point below the target, 49 to 79 % of ten looks stop wrongly (methods B3). Here each look tests
+at its share of alpha, all looks together stop wrongly with probability alpha at most, and a ledger
+counts the looks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+ALPHA = 0.05
+DRAWS_A_LEVEL = 20
+"""Draws beyond the quantile that is asked for: fewer, and the bound itself is noise."""
+
+MOST_DRAWS = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class Floor:
+    """One class that has to be good enough by itself; `p` is the doubt that it is not."""
+
+    name: str
+    value: float | None
+    floor: float
+    p: float
+    met: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TargetLook:
+    """One look at `gauge`: value and lower bound `low` at `level`, look number `look` of `looks`.
+
+    `met` is whether the bound reaches the target and every floor holds; `needed_images` is about
+    how many gauge images would make this value enough, None where the value is no better than the
+    target.
+    """
+
+    value: float
+    low: float
+    level: float
+    look: int
+    looks: int
+    target: float
+    met: bool
+    needed_images: int | None
+    floors: tuple[Floor, ...] = ()
+
+
+def level_of_look(spent: Sequence[float], *, looks: int, alpha: float = ALPHA) -> float:
+    """The level of the next look: alpha / looks, of what earlier looks (their levels) left over.
+
+    0 once alpha is used up: a further look cannot be certain of anything.
+    """
+    left = alpha - sum(spent)
+    return alpha / looks if left >= alpha / looks - 1e-12 else max(left, 0.0)
+
+
+def draws_for(level: float, *, tests: int = 1) -> int:
+    """How many bootstrap draws a bound at this level needs, with `tests` bounds sharing it."""
+    if level <= 0:
+        return 1_000
+    return int(min(MOST_DRAWS, max(1_000, round(DRAWS_A_LEVEL * tests / level))))
+
+
+def doubt(value: float, drawn: NDArray[np.float64], *, bound: float) -> float:
+    """The level at which the bias-corrected lower bound of `value` would be `bound`: a p-value.
+
+    Φ(z_b - 2 z0), with z_b of the share of draws below the bound and z0 of those below the value.
+    At least 1 / (draws + 1): nothing rarer was looked at.
+    """
+    from scipy.stats import norm
+
+    if not len(drawn) or np.isnan(value):
+        return 1.0
+    count = len(drawn)
+    under = float((drawn < bound).sum())
+    below = float((drawn < value).mean() + (drawn == value).mean() / 2)
+    bias = norm.ppf(np.clip(below, 1e-4, 1 - 1e-4))
+    reached = norm.ppf(np.clip((under + 1) / (count + 1), 1e-9, 1 - 1e-9))
+    return float(norm.cdf(reached - 2 * bias))
+
+
+def holm(doubts: Mapping[str, float], *, level: float) -> dict[str, bool]:
+    """Which of several claims hold at `level` together, by the p-value of each (Holm 1979)."""
+    held: dict[str, bool] = {}
+    going = True
+    for place, name in enumerate(sorted(doubts, key=lambda name: doubts[name])):
+        going = going and doubts[name] <= level / (len(doubts) - place)
+        held[name] = going
+    return held
+
+
+def images_needed(value: float, low: float, target: float, *, images: int) -> int | None:
+    """How many gauge images would bring this value's lower bound to the target: the width of a
+    bound falls with the root of the images. None if the value is not above the target."""
+    if value <= target:
+        return None
+    return int(np.ceil(images * ((value - low) / (value - target)) ** 2))
