@@ -26,10 +26,12 @@ app = typer.Typer(
     rich_markup_mode=None,
     help="The annotation loop: golden check, annotate, train, evaluate, select, stop or repeat.",
 )
+failures = typer.Typer(help="The typed failures of the newest evaluation; review of them.")
 fiftyone = typer.Typer(no_args_is_help=True, help="The loop for FiftyOne users.")
 app.add_typer(batch, name="batch")
 app.add_typer(annotate, name="annotate")
 app.add_typer(golden, name="golden")
+app.add_typer(failures, name="failures")
 app.add_typer(fiftyone, name="fiftyone")
 app.command("backup")(cli_backup.backup)
 app.command("restore")(cli_backup.restore)
@@ -165,10 +167,21 @@ def evaluate(
     show(open_project(project).evaluate(split_name, by=by), as_json=json)
 
 
-@app.command()
-def failures(project: Folder = HERE, json: Json = False) -> None:
+@failures.callback(invoke_without_command=True)
+def failures_list(context: typer.Context, project: Folder = HERE, json: Json = False) -> None:
     """The typed failures of the newest evaluation, in groups, and what changed."""
-    show(open_project(project).failures(), as_json=json)
+    if context.invoked_subcommand is None:
+        show(open_project(project).failures(), as_json=json)
+
+
+@failures.command("review")
+def failures_review(
+    size: Annotated[int | None, typer.Option(help="How many failures; 60 by default.")] = None,
+    project: Folder = HERE,
+    json: Json = False,
+) -> None:
+    """A blind batch of failures for two people: are they the model's?"""
+    show(open_project(project).failures_review(size), as_json=json)
 
 
 @app.command()

@@ -299,6 +299,10 @@ class Project(Session):
 
         return failures.failures(self._context())
 
+    def failures_review(self, size: int | None = None) -> results_batches.BatchMakeResult:
+        """A blind batch of `size` failures for two people: are they the model's?"""
+        return self.batch_make("review", size=size)
+
     def decide(self) -> results_models.DecideResult:
         """Stop or continue, with reason and numbers."""
         from annoloop.steps import decide

@@ -112,6 +112,8 @@ class CloseResult:
     boxes: int
     golden: Mapping[str, Any]
     notes: tuple[str, ...] = ()
+    review: Mapping[str, Any] | None = None
+    """What two blind answers made of the failures, where the batch was a review of them."""
 
 
 @dataclass(frozen=True, slots=True)

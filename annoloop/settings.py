@@ -118,14 +118,38 @@ class GoldenSettings(Section):
 class StopSettings(Section):
     metric: Literal["AP", "AP50", "AP75"] = "AP50"
     target: float | None = Field(None, gt=0, le=1)
+    floors: dict[str, float] = Field(default_factory=dict)
+    """Class → the least it has to reach, for certain, before the target counts as met."""
+    looks: int = Field(10, ge=1)
+    """Planned tests of the target on gauge, over which the 5 % of false stops are spread."""
+    delta: float = Field(0.005, ge=0, le=1)
+    """The gain of the metric below which a batch is not worth it."""
+    seed_noise: float = Field(0.005, ge=0, le=1)
+    """Standard deviation of the metric between training seeds, until it is measured."""
     budget_images: int | None = Field(None, ge=1)
     budget_boxes: int | None = Field(None, ge=1)
     budget_minutes: float | None = Field(None, gt=0)
+    budget_money: float | None = Field(None, gt=0)
+
+    @model_validator(mode="after")
+    def _floors_belong_to_a_target(self) -> StopSettings:
+        if self.floors and self.target is None:
+            raise ValueError("floors are tested together with a target: set one")
+        if not all(0 < floor <= 1 for floor in self.floors.values()):
+            raise ValueError("floors are fractions above 0, at most 1")
+        return self
 
 
 class CostSettings(Section):
     seconds_per_image: float = Field(10.0, ge=0)
     seconds_per_box: float = Field(7.0, ge=0)
+    per_image: float = Field(0.0, ge=0)
+    per_box: float = Field(0.0, ge=0)
+    per_hour: float = Field(0.0, ge=0)
+    per_training: float = Field(0.0, ge=0)
+    currency: str = "€"
+    value_per_point: float | None = Field(None, gt=0)
+    """What one point (0.01) of the metric is worth, in money."""
 
 
 class Settings(Section):

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from annoloop.core.matching import boxes_of, iou_matrix
+from annoloop.core.matching import boxes_of, greedy_match, iou_matrix
 from annoloop.records import Box, Failure, FailureType, Label
 
 FIT = 0.5
@@ -255,3 +255,12 @@ def _lower(value: float, drawn: NDArray[np.float64], *, images: int, strata: int
     free = max(images - strata, 1)
     wider = np.sqrt(images / free) * t.ppf(LEVEL, free) / norm.ppf(LEVEL)
     return max(0.0, value - float(value - np.quantile(drawn, 1 - LEVEL)) * float(wider))
+
+
+def agree(first: Sequence[Label], second: Sequence[Label]) -> bool:
+    """Whether two answers have the same boxes: as many, each with one of its class at IoU ≥ 0.5."""
+    same = np.array([[a.class_id == b.class_id for b in second] for a in first], dtype=bool)
+    if len(first) != len(second) or not len(first):
+        return len(first) == len(second)
+    overlap = iou_matrix(boxes_of(first), boxes_of(second))
+    return bool((greedy_match(overlap, same, floor=FIT) >= 0).all())

@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
+from annoloop.core import stopping_words as words
+from annoloop.core.ambiguity import Shares
+from annoloop.core.outlook import Outlook
+from annoloop.core.target import TargetLook
 from annoloop.records import GoldenVerdict, StopVerdict
+
+MOSTLY_AMBIGUOUS, MANY_WRONG_LABELS = 0.5, 0.2
+"""Lower bounds of shares of the failures from which they stop the loop (methods B2)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,7 +21,8 @@ class Rules:
     """What the team asks for: a target for a COCO metric (a fraction), and budgets.
 
     None means that there is no such rule. Budgets are totals over the whole project: labelled
-    images, boxes drawn, minutes of annotation.
+    images, boxes drawn, minutes of annotation, money. `delta` (a fraction) is the gain below which
+    a batch is not worth it.
     """
 
     target: float | None
@@ -21,11 +30,18 @@ class Rules:
     budget_images: int | None = None
     budget_boxes: int | None = None
     budget_minutes: float | None = None
+    budget_money: float | None = None
+    delta: float = 0.005
+    currency: str = "€"
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """Where the project stands: the metric on gauge (None if not measured), spent, and left."""
+    """Where the project stands: the metric on gauge (None if not measured), spent, and left.
+
+    `look` is the test of the target, `review` what the failures are, `outlook` the forecast, each
+    None where there is none; `flat_before` says that the last iteration's forecast was flat too.
+    """
 
     metric: float | None
     images: int
@@ -34,6 +50,11 @@ class Standing:
     pool_left: int
     golden: GoldenVerdict
     golden_accepted: bool
+    money: float | None = None
+    look: TargetLook | None = None
+    review: Shares | None = None
+    outlook: Outlook | None = None
+    flat_before: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,18 +63,20 @@ class Decision:
 
     verdict: StopVerdict
     reason: str
-    numbers: Mapping[str, float | int | str | None]
+    numbers: Mapping[str, Any]
 
 
 def decide(standing: Standing, rules: Rules) -> Decision:
     """Stop or continue. The first of these that holds decides:
 
-    a failed golden check that nobody accepted (labels first: until then no number can be trusted),
-    the target is met, a budget is spent, the pool is empty; else continue. The metric is compared
-    as a point estimate, and the reason says so.
+    labels are to be fixed (a failed golden check that nobody accepted, or a review that found many
+    wrong labels: until then no number can be trusted), the target is met for certain, what still
+    fails is mostly ambiguous, the next batch is not worth it (twice running), a budget is spent,
+    the pool is empty; else continue. Without a `look` the metric is compared as a point estimate,
+    and the reason says so.
     """
     verdict, reason = _judge(standing, rules)
-    numbers: dict[str, float | int | str | None] = {
+    numbers: dict[str, Any] = {
         "metric_name": rules.metric,
         "metric": standing.metric,
         "target": rules.target,
@@ -63,37 +86,38 @@ def decide(standing: Standing, rules: Rules) -> Decision:
         "budget_boxes": rules.budget_boxes,
         "minutes": standing.minutes,
         "budget_minutes": rules.budget_minutes,
+        "money": standing.money,
+        "budget_money": rules.budget_money,
+        "currency": rules.currency,
+        "delta": rules.delta,
         "pool_left": standing.pool_left,
         "golden": standing.golden.value,
+        "flat_before": standing.flat_before,
     }
+    for name in ("look", "review", "outlook"):
+        found = getattr(standing, name)
+        numbers[name] = None if found is None else asdict(found)
     return Decision(verdict, reason, numbers)
 
 
 def _judge(standing: Standing, rules: Rules) -> tuple[StopVerdict, str]:
-    metric = _metric(standing, rules)
-    if standing.golden is GoldenVerdict.FAIL and not standing.golden_accepted:
-        return (
-            StopVerdict.FIX_LABELS,
-            "fix the labels first: the golden check failed and nobody has accepted it, so the "
-            f"metric cannot be trusted ({metric})",
-        )
-    if standing.metric is not None and rules.target is not None and standing.metric >= rules.target:
-        return (
-            StopVerdict.STOP_TARGET,
-            f"stop: target reached: {metric} (a point estimate, not a confidence bound)",
-        )
-    spent = [text for text, is_spent in _budgets(standing, rules) if is_spent]
-    if spent:
-        return StopVerdict.STOP_BUDGET, f"stop: the budget is spent: {', '.join(spent)}; {metric}"
-    if standing.pool_left <= 0:
-        return (
-            StopVerdict.STOP_POOL_EMPTY,
-            f"stop: no unlabelled images are left in the pool; {metric}",
-        )
+    metric = words.metric(standing.metric, rules.target, rules.metric)
+    for verdict, reason in _reasons_to_stop(standing, rules, metric):
+        return verdict, reason
     progress = [text for text, _ in _budgets(standing, rules)]
     if rules.budget_images is None:
         progress.insert(0, f"{standing.images:,} images labelled")
     parts = [metric, ", ".join(progress), f"{standing.pool_left:,} in the pool"]
+    ahead = standing.outlook
+    if ahead is not None:
+        parts = [words.gain(ahead, rules.metric, rules.currency), *parts]
+        parts += words.needed(ahead, rules.currency)
+        if ahead.flat:
+            parts.append("that is not worth it; once more, and the loop stops")
+    if standing.look is not None:
+        parts += words.look(standing.look)
+    if standing.review is not None:
+        parts.append(words.review(standing.review))
     if standing.golden is GoldenVerdict.WARN:
         parts.append("the golden check warns: look at the labels")
     if standing.golden is GoldenVerdict.FAIL:
@@ -101,17 +125,53 @@ def _judge(standing: Standing, rules: Rules) -> tuple[StopVerdict, str]:
     return StopVerdict.CONTINUE, f"continue: {'; '.join(parts)}"
 
 
-def _metric(standing: Standing, rules: Rules) -> str:
-    value, target = standing.metric, rules.target
-    digits = 3
-    # A metric just below its target must not read like the target.
-    while value is not None and target is not None and digits < 17:
-        if value == target or f"{value:.{digits}f}" != f"{target:.{digits}f}":
-            break
-        digits += 1
-    found = "not measured" if value is None else f"{value:.{digits}f}"
-    wanted = "no target set" if target is None else f"target {target:.{digits}f}"
-    return f"{rules.metric} {found} on gauge, {wanted}"
+def _reasons_to_stop(
+    standing: Standing, rules: Rules, metric: str
+) -> Iterator[tuple[StopVerdict, str]]:
+    """Every reason there is, the strongest first."""
+    review, ahead = standing.review, standing.outlook
+    if standing.golden is GoldenVerdict.FAIL and not standing.golden_accepted:
+        yield (
+            StopVerdict.FIX_LABELS,
+            "fix the labels first: the golden check failed and nobody has accepted it, so the "
+            f"metric cannot be trusted ({metric})",
+        )
+    if review is not None and review.label.low > MANY_WRONG_LABELS:
+        yield (
+            StopVerdict.FIX_LABELS,
+            "fix the labels first: too much of what counts as failure is a wrong label "
+            f"({words.review(review)}); {metric}",
+        )
+    if _target_met(standing, rules):
+        yield (
+            StopVerdict.STOP_TARGET,
+            f"stop: target reached: {words.reached(standing.look, metric)}",
+        )
+    if review is not None and review.ambiguous.low > MOSTLY_AMBIGUOUS:
+        yield (
+            StopVerdict.STOP_AMBIGUITY,
+            "stop: what still fails is mostly ambiguous, and more labels do not change that "
+            f"({words.review(review)}); {metric}",
+        )
+    if ahead is not None and ahead.flat and standing.flat_before:
+        yield (
+            StopVerdict.STOP_PLATEAU,
+            f"stop: gains have flattened, twice running: {words.plateau(ahead, rules)}; {metric}",
+        )
+    spent = [text for text, is_spent in _budgets(standing, rules) if is_spent]
+    if spent:
+        text = ", ".join(spent)
+        yield StopVerdict.STOP_BUDGET, f"stop: the budget is spent: {text}; {metric}"
+    if standing.pool_left <= 0:
+        text = f"stop: no unlabelled images are left in the pool; {metric}"
+        yield StopVerdict.STOP_POOL_EMPTY, text
+
+
+def _target_met(standing: Standing, rules: Rules) -> bool:
+    if standing.look is not None:
+        return standing.look.met
+    there = standing.metric is not None and rules.target is not None
+    return there and standing.metric >= rules.target  # type: ignore[operator]
 
 
 def _budgets(standing: Standing, rules: Rules) -> Iterator[tuple[str, bool]]:
@@ -120,6 +180,7 @@ def _budgets(standing: Standing, rules: Rules) -> Iterator[tuple[str, bool]]:
         (standing.images, rules.budget_images, "images labelled"),
         (standing.boxes, rules.budget_boxes, "boxes drawn"),
         (standing.minutes, rules.budget_minutes, "minutes worked"),
+        (standing.money, rules.budget_money, f"{rules.currency} spent"),
     ):
-        if budget is not None:
+        if budget is not None and spent is not None:
             yield f"{spent:,.0f} of {budget:,.0f} {what}", spent >= budget

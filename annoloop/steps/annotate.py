@@ -11,6 +11,7 @@ from annoloop.errors import AnswersError, BatchError, InputError, NotReadyError
 from annoloop.records import (
     Annotation,
     Answer,
+    BatchKind,
     ForeignDataset,
     ForeignImage,
     Problem,
@@ -49,7 +50,7 @@ def import_answers(
     """Merge a file of answers. Raises AnswersError, and merges nothing, if it does not fit."""
     _require_name(annotator)
     with context.store.read() as connection:
-        batches.get_open(connection, name)
+        kind = batches.get_open(connection, name).kind
         ids = [pick.sample_id for pick, _ in batches.load_picks(connection, name)]
         tasks = {s.id: s for s in samples.load(connection, ids=ids)}
         schema = samples.schema(connection)
@@ -88,7 +89,9 @@ def import_answers(
         )
     refuse_other_sizes(matched, tasks)
     problems = partly_outside(given, tasks)
-    notes = tuple(_import_notes(matched, given, len(overruled(given, before))))
+    # Two people who differ are what a review is for: neither overrules the other there.
+    others = [] if kind is BatchKind.REVIEW else overruled(given, before)
+    notes = tuple(_import_notes(matched, given, len(others)))
     new = _merge(context, name, given, what="import")
     missing = [tasks[k].path for k in ids if k not in {g.sample_id for g in given} | set(before)]
     made = _import_result(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 from sqlalchemy import Connection
 
@@ -19,6 +20,7 @@ from annoloop.records import (
 )
 from annoloop.results_batches import CloseResult
 from annoloop.steps.annotate import outcome, require_answers
+from annoloop.steps.causes import close_review
 from annoloop.steps.context import Context
 from annoloop.steps.golden import batch_statistics
 from annoloop.steps.passes import is_baseline
@@ -45,6 +47,7 @@ def close(context: Context, name: str) -> CloseResult:
         found = outcome(closing.tasks, closing.answers)
         kind = closing.batch.kind
         notes: tuple[str, ...] = ()
+        review: Mapping[str, Any] | None = None
         if kind is BatchKind.SELECT:
             for status, why in found.items():
                 samples.set_status(
@@ -52,11 +55,13 @@ def close(context: Context, name: str) -> CloseResult:
                 )
         elif kind is BatchKind.RELABEL:
             _relabel(context, connection, closing)
-        elif kind is not BatchKind.REVIEW and not is_baseline(closing.batch):
+        elif kind is BatchKind.REVIEW:
+            review, notes = close_review(context, connection, closing.batch)
+        elif not is_baseline(closing.batch):
             notes = _label_split(context, connection, closing, skipped=found[Status.SKIPPED])
         batches.close(connection, name, context.now())
         golden = batch_statistics(connection)
-        result = _result(closing, found, golden, notes)
+        result = replace(_result(closing, found, golden, notes), review=review)
         if kind is BatchKind.SELECT:
             record = {
                 "batch": name,

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from annoloop.core import stopping
 from annoloop.errors import NotReadyError
 from annoloop.records import GoldenVerdict, Split, Status, StopVerdict
 from annoloop.results_models import DecideResult
+from annoloop.steps.causes import newest_review
 from annoloop.steps.context import Context
 from annoloop.steps.evaluate import ensure_trained, evaluate
 from annoloop.steps.golden import ensure_checked
+from annoloop.steps.outlook import outlook, rates, same_curve
+from annoloop.steps.target import look_at_target
 from annoloop.steps.train import training_set
 from annoloop.store import db, iterations, samples
 from annoloop.store.iterations import Iteration
@@ -38,9 +41,14 @@ def _judge(context: Context, iteration: Iteration) -> DecideResult:
         budget_images=settings.stop.budget_images,
         budget_boxes=settings.stop.budget_boxes,
         budget_minutes=settings.stop.budget_minutes,
+        budget_money=settings.stop.budget_money,
+        delta=settings.stop.delta,
+        currency=settings.cost.currency,
     )
-    made = stopping.decide(_standing(context, iteration), rules)
-    return _write(context, iteration, made.verdict, reason=made.reason, numbers=made.numbers)
+    standing, notes = _standing(context, iteration)
+    made = stopping.decide(standing, rules)
+    reason = "; ".join((made.reason, *notes))
+    return _write(context, iteration, made.verdict, reason=reason, numbers=made.numbers)
 
 
 def _write(
@@ -68,24 +76,47 @@ def _write(
     return DecideResult(iteration.name, str(verdict), reason, dict(numbers))
 
 
-def _standing(context: Context, iteration: Iteration) -> stopping.Standing:
+def _standing(context: Context, iteration: Iteration) -> tuple[stopping.Standing, tuple[str, ...]]:
+    """Where the project stands, and what has to be said beside it."""
     images, _ = training_set(context)
     with context.store.read() as connection:
         counts = samples.counts(connection)
+        history = iterations.load_iterations(connection)
+        review = newest_review(connection, iteration)
+        models = len(iterations.step_history(connection, "train"))
     boxes = sum(len(image.labels) for image in images)
-    cost = context.settings.cost
+    spent = rates(context).of(len(images), boxes, trainings=models)
     gauge: Mapping[str, Any] = iteration.steps["evaluate"].record["gauge"]
     golden = iteration.steps["golden"].record
+    verdict, accepted = GoldenVerdict(golden["verdict"]), bool(golden.get("accepted"))
+    trusted = verdict is not GoldenVerdict.FAIL or accepted
     left = sum(counts.get((Split.POOL, s), 0) for s in (Status.UNLABELED, Status.PENDING))
-    return stopping.Standing(
+    # While labels are in doubt no look at gauge is spent, and nothing is forecast from them.
+    ahead, notes = outlook(context, history) if trusted else (None, ())
+    standing = stopping.Standing(
         metric=gauge["summary"][context.settings.stop.metric],
         images=len(images),
         boxes=boxes,
-        minutes=(len(images) * cost.seconds_per_image + boxes * cost.seconds_per_box) / 60,
+        minutes=spent.minutes,
+        money=spent.money,
         pool_left=left,
-        golden=GoldenVerdict(golden["verdict"]),
-        golden_accepted=bool(golden.get("accepted")),
+        golden=verdict,
+        golden_accepted=accepted,
+        look=look_at_target(context, iteration) if trusted else None,
+        review=None if review is None else review[0],
+        outlook=ahead,
+        flat_before=_flat_before(history),
     )
+    return standing, notes if review is None else (*notes, review[1])
+
+
+def _flat_before(history: Sequence[Iteration]) -> bool:
+    """Whether the iteration before the newest, of the same curve, forecast no gain either."""
+    curve, _ = same_curve(history)
+    if len(curve) < 2 or "decide" not in curve[-2].steps:
+        return False
+    ahead = curve[-2].steps["decide"].record["numbers"].get("outlook") or {}
+    return bool(ahead.get("flat"))
 
 
 def _ensure_evaluated(context: Context) -> Iteration:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from annoloop import durable
-from annoloop.errors import InputError, NotReadyError
+from annoloop.errors import BatchError, InputError, NotReadyError
 from annoloop.ports import Writer
 from annoloop.records import Answer, BatchKind, Label, LabeledImage, Split
 from annoloop.results_batches import ExportResult
@@ -34,6 +34,11 @@ def export(
         order = sorted(picked - unusable)
         by_id = {s.id: s for s in samples.load(connection, ids=order)}
         schema = samples.schema(connection)
+    if batch.kind is BatchKind.REVIEW and prelabels:
+        raise BatchError(
+            f"{name} is a review: people who see the model's boxes anchor on them",
+            fix="Export it without `--prelabels`.",
+        )
     if not schema.classes:
         raise InputError(
             "this project has no classes yet, so nobody knows what to draw",

@@ -11,6 +11,8 @@ from annoloop.store.iterations import Iteration
 NEXT = {
     "annotate": "annotate batch {batch}, then `annoloop annotate close {batch}`",
     "close": "every image is answered: `annoloop annotate close {batch}`",
+    "review": "two people answer {batch}, each in an import of their own, then "
+    "`annoloop annotate close {batch}`",
     "relabel": "the golden check failed: correct the labels (`annoloop batch make --kind relabel "
     '--of {batch}`), then `annoloop golden check --accept "why"`',
     "val": "label val first, or nothing can be measured: `annoloop batch make --kind val`",
@@ -18,6 +20,8 @@ NEXT = {
     "train": "`annoloop train`",
     "evaluate": "`annoloop evaluate`",
     "decide": "`annoloop decide`",
+    "wrong": "correct the labels that the review found (`annoloop batch make --kind relabel "
+    "--paths …`), then `annoloop evaluate` and `annoloop decide`",
 }
 
 
@@ -34,6 +38,8 @@ def next_step(
     if any(side is None for side, _ in counts):
         return "make the splits: `annoloop split`"
     waiting = next((b for b in all_batches if b.open and b.kind != "select"), None)
+    if waiting is not None and waiting.kind == "review":
+        return NEXT["review"].format(batch=waiting.name)
     if waiting is not None:
         done = waiting.answered >= sum(waiting.by_source.values())
         return NEXT["close" if done else "annotate"].format(batch=waiting.name)
@@ -50,11 +56,13 @@ def next_step(
         return NEXT["close"].format(batch=history[-1].batch)
     if step is not None:
         return NEXT[step].format(batch=history[-1].batch)
-    verdict = str(history[-1].steps["decide"].record["verdict"])
+    decided = history[-1].steps["decide"].record
+    verdict = str(decided["verdict"])
     if verdict == "continue":
         return "choose the next batch: `annoloop select`"
     if verdict == "fix_labels":
-        return "fix the labels that the golden check found, then `annoloop golden check`"
+        # The golden check of then has passed or was accepted since, or it would be named above.
+        return NEXT["decide" if decided["numbers"].get("golden") == "fail" else "wrong"]
     return f"the loop says {verdict}: open the test split once, `annoloop evaluate --split test`"
 
 

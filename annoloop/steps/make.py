@@ -10,14 +10,14 @@ from annoloop.errors import BatchError, InputError, NotReadyError
 from annoloop.records import Batch, BatchKind, Pick, Sample, Split, Status
 from annoloop.results_batches import BatchMakeResult
 from annoloop.steps.context import Context
-from annoloop.store import batches, db, iterations, samples
+from annoloop.steps.review import make_review
+from annoloop.store import batches, db, samples
 
 SPLIT_KINDS = {
     BatchKind.VAL: Split.VAL,
     BatchKind.GOLDEN: Split.GOLDEN,
     BatchKind.TEST: Split.TEST,
 }
-REVIEW_SIZE = 60
 
 
 def make(
@@ -35,6 +35,8 @@ def make(
         )
     if size is not None and size < 1:
         raise InputError(f"a batch of {size} images is no batch", fix="Ask for at least 1.")
+    if kind is BatchKind.REVIEW:
+        return make_review(context, size=size)
     with context.store.write() as connection:
         open_ones = [b for b in batches.load_all(connection, kind) if b.open]
         if open_ones and kind in SPLIT_KINDS:
@@ -43,8 +45,7 @@ def make(
                 fix=f"Close it first: `annoloop annotate close {open_ones[0].name}`.",
             )
         chosen, reason = _chosen(connection, kind, of=of, paths=paths)
-        if size is not None or kind is BatchKind.REVIEW:
-            chosen = chosen[: size or REVIEW_SIZE]
+        chosen = chosen[:size]
         if not chosen:
             raise NotReadyError(
                 f"there is nothing to send out for a {kind} batch",
@@ -72,8 +73,6 @@ def make(
 def _nothing(kind: BatchKind) -> str:
     if kind in SPLIT_KINDS:
         return "Every image of this split has reference labels; correct them with a relabel batch."
-    if kind is BatchKind.REVIEW:
-        return "Run `annoloop evaluate` first: a review batch is made of failures."
     return "Name samples with `--paths`, or a closed batch with `--of`."
 
 
@@ -89,19 +88,6 @@ def _chosen(
         waiting = samples.load(connection, split=SPLIT_KINDS[kind])
         missing = [s for s in waiting if s.id not in known and s.status is not Status.SKIPPED]
         return missing, f"{kind} image without reference labels"
-    if kind is BatchKind.REVIEW:
-        done = iterations.step_history(connection, "evaluate")
-        if not done:
-            return [], ""
-        found = iterations.load_failures(connection, done[-1].seq)
-        worst: dict[str, float] = {}
-        for failure in found:
-            worst[failure.sample_id] = worst.get(failure.sample_id, 0.0) + failure.price
-        order = sorted(worst, key=lambda key: (-worst[key], key))
-        by_id = {s.id: s for s in samples.load(connection, ids=order)}
-        return [
-            by_id[key] for key in order
-        ], f"failed at the evaluation of model {done[-1].record['model']}"
     if of is not None:
         batches.get(connection, of)
         ids = [pick.sample_id for pick, blind in batches.load_picks(connection, of) if not blind]

@@ -59,6 +59,7 @@ def train(context: Context) -> TrainResult:
     record = {
         "model": name,
         "trainer": card.trainer,
+        "options": context.settings.train.options,
         "images": result.images,
         "empty_images": result.empty_images,
         "boxes": result.boxes,

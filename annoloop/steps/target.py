@@ -1,0 +1,131 @@
+"""The test of the target on gauge: one look per model, and the ledger that counts them."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from annoloop.core.intervals import Resample
+from annoloop.core.target import (
+    Floor,
+    TargetLook,
+    doubt,
+    draws_for,
+    holm,
+    images_needed,
+    level_of_look,
+)
+from annoloop.core.weighted_ap import average_precision, bootstrap
+from annoloop.errors import SettingsError
+from annoloop.steps.context import Context
+from annoloop.steps.ground import Gauge, gauge
+from annoloop.store import db, iterations
+from annoloop.store.iterations import Iteration
+
+LOOK = "gauge target"
+"""The ledger entry of one test of the target."""
+
+
+def look_at_target(context: Context, iteration: Iteration) -> TargetLook | None:
+    """Test the iteration's model against the target; None without a target.
+
+    The same question about the same model and the same gauge is the same look; anything else
+    spends another share of alpha, whatever the answer.
+    """
+    stop = context.settings.stop
+    evaluated = iteration.steps["evaluate"].record
+    if stop.target is None or evaluated["gauge"]["summary"][stop.metric] is None:
+        return None
+    question = {
+        "model": evaluated["model"],
+        "evaluation": iteration.steps["evaluate"].seq,
+        "metric": stop.metric,
+        "target": stop.target,
+        "floors": dict(sorted(stop.floors.items())),
+    }
+    with context.store.read() as connection:
+        ledger = iterations.look_records(connection, LOOK)
+    asked = [one["question"] for one in ledger]
+    known = question in asked
+    number = asked.index(question) if known else len(ledger)
+    spent = [float(one["level"]) for one in ledger[:number]]
+    level = float(ledger[number]["level"]) if known else level_of_look(spent, looks=stop.looks)
+    made = _look(context, gauge(context, str(question["model"])), level=level, look=number + 1)
+    if not known:
+        with context.store.write() as connection:
+            db.look(
+                connection,
+                what=LOOK,
+                iteration=iteration.number,
+                who=context.who,
+                at=context.now(),
+                details={"question": question, "level": level, "low": made.low, "met": made.met},
+            )
+    return made
+
+
+def _look(context: Context, on: Gauge, *, level: float, look: int) -> TargetLook:
+    stop = context.settings.stop
+    target = stop.target or 0.0
+    (table,) = on.tables.values()
+    rng = np.random.default_rng([context.settings.select.seed, 5])
+    count = draws_for(level, tests=max(1, len(stop.floors)))
+    draws = Resample.draw(len(on.groups), rng, draws=count, groups=on.groups).weights
+    found = bootstrap(table, draws, metric=stop.metric)
+    low = found.lower(level or 0.05 / stop.looks)
+    floors = _floors(
+        stop.floors,
+        table.classes,
+        values=average_precision(table, metric=stop.metric).per_class(stop.metric)[0],
+        drawn=average_precision(table, draws, metric=stop.metric).per_class(stop.metric)
+        if stop.floors
+        else np.empty((0, 0)),
+        level=level,
+    )
+    return TargetLook(
+        value=found.value,
+        low=low,
+        level=level,
+        look=look,
+        looks=stop.looks,
+        target=target,
+        met=level > 0 and low >= target and all(one.met for one in floors),
+        needed_images=images_needed(found.value, low, target, images=len(on.groups)),
+        floors=floors,
+    )
+
+
+def _floors(
+    wanted: Mapping[str, float],
+    classes: Sequence[str],
+    *,
+    values: Any,
+    drawn: Any,
+    level: float,
+) -> tuple[Floor, ...]:
+    known = {name: place for place, name in enumerate(classes)}
+    for name in wanted:
+        if name not in known:
+            near = difflib.get_close_matches(name, classes, n=1)
+            raise SettingsError(
+                f"annoloop.toml: stop.floors names the class {name!r}, which is not in the schema",
+                fix=f"Did you mean {near[0]}?" if near else f"Classes here: {', '.join(classes)}.",
+            )
+    doubts = {}
+    for name, floor in wanted.items():
+        column = drawn[:, known[name]]
+        doubts[name] = doubt(float(values[known[name]]), column[~np.isnan(column)], bound=floor)
+    held = holm(doubts, level=level)
+    return tuple(
+        Floor(
+            name,
+            None if np.isnan(values[known[name]]) else float(values[known[name]]),
+            floor,
+            doubts[name],
+            held[name],
+        )
+        for name, floor in wanted.items()
+    )
