@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from annoloop.records import Problem
 from annoloop.results_batches import BatchSummary
@@ -118,6 +119,8 @@ class StatusResult:
     golden_reason: str | None
     verdict: str | None
     test_opened: int
+    decided: Mapping[str, Any] | None = None
+    """The numbers of the newest verdict: forecast, look at the target, review, what is spent."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,6 +43,7 @@ VERBS = [
     "predict",
     "evaluate",
     "failures",
+    "failures-review",
     "decide",
     "status",
     "run",
@@ -76,6 +77,9 @@ def known_verbs() -> set[str]:
     for group in app.registered_groups:
         commands = group.typer_instance.registered_commands
         found |= {f"{group.name}-{c.name}" for c in commands}
+        alone = group.typer_instance.registered_callback
+        if alone is not None and alone.invoke_without_command is True:
+            found.add(str(group.name))
     return found
 
 

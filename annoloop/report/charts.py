@@ -18,9 +18,9 @@ PATTERNS = ("plain", "hatch", "dots", "cross", "bars")
 """What lies over the five colours of the series, in the order they are given out."""
 
 _FIRST_SOURCES = ("coverage", "targeted")
-_LEFT, _RIGHT, _TOP, _BOTTOM = 44, 14, 26, 40
+_LEFT, _RIGHT, TOP = 44, 14, 26
 _LABEL_ROOM = 26
-_CURVE, _BARS = 396.0, 116.0
+_BARS = 116.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class Area:
 
     @property
     def floor(self) -> float:
-        return _TOP + self.height
+        return TOP + self.height
 
     def x(self, value: float) -> float:
         return self.left + self.width * value / self.right
@@ -63,32 +63,6 @@ def ticks(top: float, *, most: int = 5) -> list[float]:
     step = next(s * power for s in (1, 2, 2.5, 5, 10, 20) if s * power * most >= top * (1 - 1e-9))
     count = math.ceil(top / step - 1e-9)
     return [float(f"{step * i:.12g}") for i in range(count + 1)]
-
-
-def learning_curve(
-    points: Sequence[tuple[str, int, float | None]], *, metric: str, target: float | None
-) -> Chart | None:
-    """The metric against labelled images, a point for every iteration (name, images, value).
-
-    Iterations without a value are left out; None if no iteration has one.
-    """
-    known = [(name, images, value) for name, images, value in points if value is not None]
-    if not known:
-        return None
-    rows = ticks(max([value for _, _, value in known] + [target or 0.0, 0.05]))
-    columns = ticks(max(max(images for _, images, _ in known), 1))
-    area = Area(height=_CURVE, top=rows[-1], right=columns[-1])
-    spots = [(area.x(images), area.y(value)) for _, images, value in known]
-    parts = [*grid_rows(area, rows), level_line(area, 0, kind="axis")]
-    parts += _columns(area, columns, "labelled images")
-    if target is not None:
-        parts += _target(area, target)
-    path = " ".join(f"{x:.1f},{y:.1f}" for x, y in spots)
-    parts.append(f'<polyline class="curve" points="{path}"/>')
-    parts += [f'<circle class="spot" cx="{x:.1f}" cy="{y:.1f}" r="4.5"/>' for x, y in spots]
-    parts += _point_names([name for name, _, _ in known], spots, newest=known[-1][2])
-    title = _curve_title(known, metric, target)
-    return Chart(title, svg_tag(title, _TOP + _CURVE + _BOTTOM, parts))
 
 
 def batches_by_source(rows: Sequence[tuple[str, Mapping[str, int]]]) -> Chart | None:
@@ -172,24 +146,6 @@ def progress_bar(parts: Sequence[tuple[str, int]]) -> Chart | None:
 # --- titles --------------------------------------------------------------------------------------
 
 
-def _curve_title(known: Sequence[tuple[str, int, float]], metric: str, target: float | None) -> str:
-    (_, first_images, first), (_, last_images, last) = known[0], known[-1]
-    if len(known) == 1:
-        said = f"{metric} is {_fraction(last)} with {last_images:,} labelled images"
-    else:
-        moved = "rose" if last > first else "fell" if last < first else "stayed"
-        ways = f"from {_fraction(first)} to {_fraction(last)}"
-        ways = f"at {_fraction(last)}" if moved == "stayed" else ways
-        said = f"{metric} {moved} {ways} with {first_images:,} to {last_images:,} labelled images"
-    if target is None:
-        return said
-    if last >= target:
-        return f"{said}; the target of {_fraction(target)} is met"
-    short = target - last
-    gap = _fraction(short) if short >= 0.001 else "less than 0.001"
-    return f"{said}; {gap} short of the target of {_fraction(target)}"
-
-
 def _sources_title(name: str, sources: Mapping[str, int]) -> str:
     parts = [f"{n:,} by {s}" for s, n in sorted(sources.items(), key=lambda one: -one[1])]
     return f"Batch {name} has {sum(sources.values()):,} images: {', '.join(parts)}"
@@ -228,12 +184,8 @@ def short(name: str) -> str:
     return name if len(name) <= 14 else f"{name[:13]}…"
 
 
-def _number(value: float) -> str:
+def mark_name(value: float) -> str:
     return f"{value:,.0f}" if value == round(value) else f"{value:g}"
-
-
-def _fraction(value: float) -> str:
-    return f"{value:.3f}".rstrip("0").rstrip(".") if value == round(value, 2) else f"{value:.3f}"
 
 
 def grid_rows(area: Area, marks: Sequence[float]) -> list[str]:
@@ -242,7 +194,7 @@ def grid_rows(area: Area, marks: Sequence[float]) -> list[str]:
     for mark in marks:
         if mark:
             parts.append(level_line(area, mark, kind="grid"))
-        parts.append(text_tag(area.left - 8, area.y(mark) + 4, _number(mark), anchor="end"))
+        parts.append(text_tag(area.left - 8, area.y(mark) + 4, mark_name(mark), anchor="end"))
     return parts
 
 
@@ -251,42 +203,6 @@ def level_line(area: Area, value: float, *, kind: str) -> str:
     y, end = area.y(value), area.left + area.width
     ends = f'x1="{area.left:g}" x2="{end:.1f}" y1="{y:.1f}" y2="{y:.1f}"'
     return f'<line class="{kind}" {ends}/>'
-
-
-def _columns(area: Area, marks: Sequence[float], what: str) -> list[str]:
-    """Numbers below the axis, and what they count."""
-    parts = []
-    for mark in marks:
-        x, low = area.x(mark), area.floor
-        parts.append(
-            f'<line class="axis" x1="{x:.1f}" x2="{x:.1f}" y1="{low:g}" y2="{low + 5:g}"/>'
-        )
-        parts.append(text_tag(x, low + 18, _number(mark), anchor="middle"))
-    return [*parts, text_tag(area.left + area.width, area.floor + 36, what, anchor="end")]
-
-
-def _target(area: Area, target: float) -> list[str]:
-    label = f"target {_fraction(target)}"
-    return [
-        level_line(area, target, kind="target"),
-        text_tag(area.left + 4, area.y(target) - 6, label, kind="label"),
-    ]
-
-
-def _point_names(
-    names: Sequence[str], spots: Sequence[tuple[float, float]], *, newest: float
-) -> list[str]:
-    """The newest point's name and value above it, and other names where there is room."""
-    parts: list[str] = []
-    free = math.inf
-    for name, (x, y) in reversed(list(zip(names, spots, strict=True))):
-        label = name if parts else f"{name}: {_fraction(newest)}"
-        half = 4 * len(label)
-        x = min(x, WIDTH - half)
-        if x + half <= free:
-            parts.append(text_tag(x, y - 11, label, kind="label", anchor="middle"))
-            free = x - half - 4
-    return parts
 
 
 def _panel(area: Area, kind: str, counts: Sequence[tuple[str, int]]) -> list[str]:

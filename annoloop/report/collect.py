@@ -48,6 +48,7 @@ def write_report(project: Project, out: Path) -> ReportResult:
         metric=now.metric,
         target=now.target,
         pool=now.pool,
+        outlook=(now.decided or {}).get("outlook"),
         iterations=now.iterations,
         batches=tuple(_batches(project, now)),
         failures=_failures(project, found),

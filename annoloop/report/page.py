@@ -17,6 +17,7 @@ from annoloop.records import Box
 from annoloop.report import charts
 from annoloop.report.control_chart import GoldenPoint, control_chart
 from annoloop.report.environment import environment
+from annoloop.report.learning_curve import learning_curve
 from annoloop.report.pr_chart import ClassCurve, precision_recall
 from annoloop.results import IterationRow, PoolProgress
 from annoloop.results_failures import ChangesView, GroupView
@@ -127,6 +128,7 @@ class ReportData:
     metric: str
     target: float | None
     pool: PoolProgress
+    outlook: Mapping[str, Any] | None = None
     iterations: tuple[IterationRow, ...] = ()
     batches: tuple[BatchCards, ...] = ()
     failures: tuple[FailureCard, ...] = ()
@@ -242,10 +244,11 @@ def _charts(data: ReportData) -> dict[str, Any]:
         "figures": [
             chart
             for chart in (
-                charts.learning_curve(
+                learning_curve(
                     [(row.name, row.images, row.metric) for row in rows],
                     metric=data.metric,
                     target=data.target,
+                    outlook=data.outlook,
                 ),
                 charts.batches_by_source([(row.name, row.batch) for row in rows]),
                 charts.failures_over_time(

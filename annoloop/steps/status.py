@@ -46,7 +46,13 @@ def status(context: Context) -> StatusResult:
         golden_reason=_golden_reason(history),
         verdict=next((r.verdict for r in reversed(rows) if r.verdict), None),
         test_opened=opened,
+        decided=_decided(history),
     )
+
+
+def _decided(history: list[Iteration]) -> Mapping[str, Any] | None:
+    done = next((one for one in reversed(history) if "decide" in one.steps), None)
+    return None if done is None else done.steps["decide"].record["numbers"]
 
 
 def _golden_reason(history: list[Iteration]) -> str | None:

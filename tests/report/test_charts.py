@@ -53,73 +53,6 @@ def test_ticks_refuse_what_is_no_range(top):
         charts.ticks(top)
 
 
-def test_learning_curve_says_what_it_shows():
-    chart = charts.learning_curve(
-        [("v0", 30, 0.25), ("v1", 60, None), ("v2", 250, 0.612)], metric="AP50", target=0.8
-    )
-    assert chart is not None
-    assert chart.title == (
-        "AP50 rose from 0.25 to 0.612 with 30 to 250 labelled images; "
-        "0.188 short of the target of 0.8"
-    )
-    assert {"v0", "v2: 0.612", "target 0.8", "labelled images"} <= set(texts(chart.svg))
-    assert chart.svg.count("<circle") == 2
-    assert ElementTree.fromstring(chart.svg)[0].text == chart.title
-
-
-@pytest.mark.parametrize(
-    ("points", "target", "expected"),
-    [
-        ([("v0", 30, 0.5)], None, "AP is 0.5 with 30 labelled images"),
-        ([("v0", 30, 0.5), ("v1", 40, 0.4)], None, "AP fell from 0.5 to 0.4 with 30 to 40"),
-        ([("v0", 30, 0.5), ("v1", 40, 0.5)], None, "AP stayed at 0.5 with 30 to 40"),
-        ([("v0", 30, 0.8)], 0.8, "; the target of 0.8 is met"),
-        ([("v0", 30, 0.79999)], 0.8, "; less than 0.001 short of the target of 0.8"),
-    ],
-)
-def test_learning_curve_titles(points, target, expected):
-    chart = charts.learning_curve(points, metric="AP", target=target)
-    assert chart is not None
-    assert expected in chart.title
-
-
-def test_learning_curve_lies_where_the_numbers_say():
-    chart = charts.learning_curve(
-        [("a", 0, 0.0), ("b", 50, 0.5), ("c", 100, 1.0)], metric="AP", target=None
-    )
-    assert chart is not None
-    (x0, y0), (x1, y1), (x2, y2) = (
-        (float(one.get("cx", "")), float(one.get("cy", "")))
-        for one in ElementTree.fromstring(chart.svg).iter("circle")
-    )
-    assert x1 - x0 == pytest.approx(x2 - x1, abs=0.2)
-    assert y1 - y0 == pytest.approx(y2 - y1, abs=0.2)
-    assert y2 < y0  # up is better
-
-
-@given(
-    st.lists(
-        st.tuples(
-            st.text("abv<&\"'0", max_size=12),
-            st.integers(0, 10**7),
-            st.none() | st.floats(0, 1),
-        ),
-        max_size=40,
-    ),
-    st.none() | st.floats(0, 1),
-)
-def test_any_curve_is_well_formed_and_inside(points, target):
-    chart = charts.learning_curve(points, metric="AP50", target=target)
-    if chart is None:
-        assert all(value is None for _, _, value in points)
-        return
-    ElementTree.fromstring(chart.svg)
-    found = numbers(chart.svg)
-    assert all(map(math.isfinite, found))
-    assert min(found) >= -60
-    assert max(found) <= 500
-
-
 def test_batches_are_stacked_by_source():
     rows = [("v0", {"coverage": 30}), ("v1", {"targeted": 21, "coverage": 9}), ("v2", {})]
     chart = charts.batches_by_source(rows)
@@ -206,7 +139,6 @@ def test_progress_bar_shares():
 
 
 def test_nothing_to_draw():
-    assert charts.learning_curve([("v0", 30, None)], metric="AP", target=0.5) is None
     assert charts.batches_by_source([("v0", {}), ("v1", {"coverage": 0})]) is None
     assert charts.failures_over_time([]) is None
     assert charts.failures_over_time([("v0", {"missed": 0})]) is None
@@ -215,7 +147,6 @@ def test_nothing_to_draw():
 
 def test_names_are_escaped():
     for chart in (
-        charts.learning_curve([(EVIL, 3, 0.5)], metric=EVIL, target=0.1),
         charts.batches_by_source([(EVIL, {EVIL: 3})]),
         charts.failures_over_time([(EVIL, {EVIL: 3})]),
         charts.progress_bar([(EVIL, 3)]),
