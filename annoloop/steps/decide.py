@@ -88,11 +88,8 @@ def _standing(context: Context, iteration: Iteration) -> tuple[stopping.Standing
     spent = rates(context).of(len(images), boxes, trainings=models)
     gauge: Mapping[str, Any] = iteration.steps["evaluate"].record["gauge"]
     golden = iteration.steps["golden"].record
-    verdict, accepted = GoldenVerdict(golden["verdict"]), bool(golden.get("accepted"))
-    trusted = verdict is not GoldenVerdict.FAIL or accepted
     left = sum(counts.get((Split.POOL, s), 0) for s in (Status.UNLABELED, Status.PENDING))
-    # While labels are in doubt no look at gauge is spent, and nothing is forecast from them.
-    ahead, notes = outlook(context, history) if trusted else (None, ())
+    ahead, notes = outlook(context, history)
     standing = stopping.Standing(
         metric=gauge["summary"][context.settings.stop.metric],
         images=len(images),
@@ -100,9 +97,9 @@ def _standing(context: Context, iteration: Iteration) -> tuple[stopping.Standing
         minutes=spent.minutes,
         money=spent.money,
         pool_left=left,
-        golden=verdict,
-        golden_accepted=accepted,
-        look=look_at_target(context, iteration) if trusted else None,
+        golden=GoldenVerdict(golden["verdict"]),
+        golden_accepted=bool(golden.get("accepted")),
+        look=look_at_target(context, iteration),
         review=None if review is None else review[0],
         outlook=ahead,
         flat_before=_flat_before(history),
