@@ -16,7 +16,8 @@ HORIZON = 3.0
 """No answer beyond so many times the last size: there the families disagree (methods B1)."""
 
 SURE, UNPROFITABLE = 0.9, 0.1
-PICTURED = 24
+BEGINS, AHEAD, PICTURED = 0.4, 1.5, 24
+"""The picture's ends as shares of the last size, and its number of points."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +137,7 @@ def look_ahead(
     horizon = HORIZON * last.images
     needed = _needed(curve, plan, rates, last=last, horizon=horizon)
     until = last.images + plan.batch
-    picture = _picture(curve, min(one.images for one in observations), min(until, horizon))
+    picture = _picture(curve, observations, until=until)
     if until > horizon:
         labelled = f"{HORIZON:g} times the {last.images:,} labelled"
         why = f"the next {plan.batch:,} images go beyond {labelled}"
@@ -183,9 +184,13 @@ def _range(values: Floats) -> Range:
     return Range(median, low, high)
 
 
-def _picture(curve: Curves, first: float, last: float) -> dict[str, list[float]]:
-    """The band of the curve from its first point to the end of the next batch, for a chart."""
-    sizes = np.linspace(first, last, PICTURED)
+def _picture(
+    curve: Curves, observations: Sequence[Observation], *, until: float
+) -> dict[str, list[float]]:
+    """The band for a chart: from where the points begin to count to half as many labels again, the
+    next batch included."""
+    first = max(min(one.images for one in observations), BEGINS * curve.last)
+    sizes = np.linspace(first, min(HORIZON * curve.last, max(until, AHEAD * curve.last)), PICTURED)
     band = curve.band(sizes)
     rows = {"sizes": sizes, "median": band.median, "low": band.low, "high": band.high}
     return {name: np.round(row, 5).tolist() for name, row in rows.items()}

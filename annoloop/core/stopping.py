@@ -110,10 +110,10 @@ def _judge(standing: Standing, rules: Rules) -> tuple[StopVerdict, str]:
     parts = [metric, ", ".join(progress), f"{standing.pool_left:,} in the pool"]
     ahead = standing.outlook
     if ahead is not None:
-        parts = [words.gain(ahead, rules.metric, rules.currency), *parts]
-        parts += words.needed(ahead, rules.currency)
+        gain = words.gain(ahead, rules.metric, rules.currency)
         if ahead.flat:
-            parts.append("that is not worth it; once more, and the loop stops")
+            gain += " (not worth it: once more, and the loop stops)"
+        parts = [gain, *parts, *words.needed(ahead, rules.currency)]
     if standing.look is not None:
         parts += words.look(standing.look)
     if standing.review is not None:

@@ -33,8 +33,8 @@ def learning_curve(
 ) -> Chart | None:
     """The metric against labelled images, a point for every iteration (name, images, value).
 
-    `outlook` is the forecast as `decide` recorded it: its band is drawn to the end of the next
-    batch. Iterations without a value are left out; None if no iteration has one.
+    `outlook` is the forecast as `decide` recorded it, and its band is drawn. Iterations without a
+    value are left out; None if no iteration has one.
     """
     known = [(name, images, value) for name, images, value in points if value is not None]
     if not known:
@@ -67,7 +67,7 @@ def _band(area: Area, band: Mapping[str, Sequence[float]]) -> list[str]:
     lower = [f"{a:.1f},{area.y(v):.1f}" for a, v in zip(x, band["low"], strict=True)]
     middle = [f"{a:.1f},{area.y(v):.1f}" for a, v in zip(x, band["median"], strict=True)]
     shape = " ".join([*upper, *lower[::-1]])
-    tip = "<title>90 % band of the learning curve, to the end of the next batch</title>"
+    tip = "<title>90 % band of the learning curve, as forecast with the next batch</title>"
     return [
         f'<polygon class="band" points="{shape}">{tip}</polygon>',
         f'<polyline class="forecast" points="{" ".join(middle)}"/>',

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -93,10 +95,11 @@ def test_noise_of_seeds_is_pooled_over_repeats():
     assert seed_noise([[0.5, 0.52], [0.6, 0.6, 0.6]]) == pytest.approx(np.sqrt(0.0002 / 3))
 
 
-def test_the_picture_runs_to_the_end_of_the_next_batch():
+def test_the_picture_shows_where_points_count_and_the_next_batch():
     picture = ahead(RISING, PLAN).picture
-    assert picture["sizes"][0] == 50
-    assert picture["sizes"][-1] == 300
+    assert picture["sizes"][0] == 100
+    assert picture["sizes"][-1] == 375
+    assert ahead(RISING, replace(PLAN, batch=300)).picture["sizes"][-1] == 550
     assert len({len(row) for row in picture.values()}) == 1
     for low, middle, high in zip(picture["low"], picture["median"], picture["high"], strict=True):
         assert low <= middle <= high

@@ -219,7 +219,7 @@ def test_a_plateau_stops_only_when_it_comes_twice():
     flat = forecast(gain=Range(0.001, 0.0, 0.004), gain_at_most=0.003, flat=True)
     once = decide(standing(outlook=flat), RULES)
     assert once.verdict is StopVerdict.CONTINUE
-    assert "that is not worth it; once more, and the loop stops" in once.reason
+    assert "(not worth it: once more, and the loop stops); AP50 0.412" in once.reason
     twice = decide(standing(outlook=flat, flat_before=True), RULES)
     assert twice.verdict is StopVerdict.STOP_PLATEAU
     assert "at most 0.3 (90 % sure), and 0.5 is the least that was asked" in twice.reason
