@@ -55,7 +55,7 @@ def needed(ahead: Outlook, currency: str) -> Iterator[str]:
     elif more.images.median is None or more.price is None:
         yield f"the target is not in sight within {limit} (probability {more.reach:.0%})"
     else:
-        far = "beyond that" if more.images.high is None else f"{more.images.high:,.0f}"
+        far = "out of sight" if more.images.high is None else f"{more.images.high:,.0f}"
         low = more.images.low or 0
         yield (
             f"the target needs about {more.images.median:,.0f} more images ({low:,.0f} to {far}), "
@@ -79,7 +79,7 @@ def look(made: TargetLook) -> Iterator[str]:
         )
         yield f"above the target, but for certain only {made.low:.3f} ({counted}){enough}"
     else:
-        yield f"for certain at least {made.low:.3f} ({counted})"
+        yield f"at least {made.low:.3f} for certain ({counted})"
     short = [one.name for one in made.floors if not one.met]
     if short:
         yield f"not yet certain of their floors: {', '.join(short)}"

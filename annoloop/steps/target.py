@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 
 from annoloop.core.intervals import Resample
 from annoloop.core.target import (
+    ALPHA,
     Floor,
     TargetLook,
     doubt,
@@ -17,8 +17,9 @@ from annoloop.core.target import (
     holm,
     images_needed,
     level_of_look,
+    lower_bound,
 )
-from annoloop.core.weighted_ap import average_precision, bootstrap
+from annoloop.core.weighted_ap import bootstrap
 from annoloop.errors import SettingsError
 from annoloop.steps.context import Context
 from annoloop.steps.ground import Gauge, gauge
@@ -74,16 +75,28 @@ def _look(context: Context, on: Gauge, *, level: float, look: int) -> TargetLook
     rng = np.random.default_rng([context.settings.select.seed, 5])
     count = draws_for(level, tests=max(1, len(stop.floors)))
     draws = Resample.draw(len(on.groups), rng, draws=count, groups=on.groups).weights
+    units = len(set(on.groups) - {None}) + on.groups.count(None)
     found = bootstrap(table, draws, metric=stop.metric)
-    low = found.lower(level or 0.05 / stop.looks)
-    floors = _floors(
-        stop.floors,
-        table.classes,
-        values=average_precision(table, metric=stop.metric).per_class(stop.metric)[0],
-        drawn=average_precision(table, draws, metric=stop.metric).per_class(stop.metric)
-        if stop.floors
-        else np.empty((0, 0)),
-        level=level,
+    low = lower_bound(found, level or ALPHA / stop.looks, units=units)
+    classes = {name: _class_id(name, table.classes) for name in stop.floors}
+    each = {
+        name: bootstrap(table, draws, metric=stop.metric, class_id=place)
+        for name, place in classes.items()
+    }
+    doubts = {
+        name: doubt(each[name], bound=floor, level=level, units=units)
+        for name, floor in stop.floors.items()
+    }
+    held = holm(doubts, level=level)
+    floors = tuple(
+        Floor(
+            name,
+            None if np.isnan(each[name].value) else each[name].value,
+            floor,
+            doubts[name],
+            held[name],
+        )
+        for name, floor in stop.floors.items()
     )
     return TargetLook(
         value=found.value,
@@ -98,34 +111,11 @@ def _look(context: Context, on: Gauge, *, level: float, look: int) -> TargetLook
     )
 
 
-def _floors(
-    wanted: Mapping[str, float],
-    classes: Sequence[str],
-    *,
-    values: Any,
-    drawn: Any,
-    level: float,
-) -> tuple[Floor, ...]:
-    known = {name: place for place, name in enumerate(classes)}
-    for name in wanted:
-        if name not in known:
-            near = difflib.get_close_matches(name, classes, n=1)
-            raise SettingsError(
-                f"annoloop.toml: stop.floors names the class {name!r}, which is not in the schema",
-                fix=f"Did you mean {near[0]}?" if near else f"Classes here: {', '.join(classes)}.",
-            )
-    doubts = {}
-    for name, floor in wanted.items():
-        column = drawn[:, known[name]]
-        doubts[name] = doubt(float(values[known[name]]), column[~np.isnan(column)], bound=floor)
-    held = holm(doubts, level=level)
-    return tuple(
-        Floor(
-            name,
-            None if np.isnan(values[known[name]]) else float(values[known[name]]),
-            floor,
-            doubts[name],
-            held[name],
-        )
-        for name, floor in wanted.items()
+def _class_id(name: str, classes: Sequence[str]) -> int:
+    if name in classes:
+        return list(classes).index(name)
+    near = difflib.get_close_matches(name, classes, n=1)
+    raise SettingsError(
+        f"annoloop.toml: stop.floors names the class {name!r}, which is not in the schema",
+        fix=f"Did you mean {near[0]}?" if near else f"Classes here: {', '.join(classes)}.",
     )

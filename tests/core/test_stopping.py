@@ -165,7 +165,7 @@ def test_continue_says_how_far_the_target_is():
     near = Needed(Range(420.0, 300.0, None), 0.9, Price(420, 1890, 531.0, None))
     text = decide(standing(outlook=forecast(needed=near)), RULES).reason
     assert (
-        "the target needs about 420 more images (300 to beyond that), about 1,890 boxes, 8.8 hours"
+        "the target needs about 420 more images (300 to out of sight), about 1,890 boxes, 8.8 hours"
         in text
     )
     far = Needed(Range(None, None, None), 0.04, None)

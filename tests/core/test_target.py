@@ -1,7 +1,16 @@
 import numpy as np
 import pytest
 
-from annoloop.core.target import doubt, draws_for, holm, images_needed, level_of_look
+from annoloop.core.target import (
+    doubt,
+    draws_for,
+    expansion,
+    holm,
+    images_needed,
+    level_of_look,
+    lower_bound,
+)
+from annoloop.core.weighted_ap import Uncertain
 
 
 def test_each_look_has_its_share_of_alpha_and_none_is_left_after_the_last():
@@ -28,21 +37,41 @@ def test_a_rare_level_gets_more_draws_within_reason():
     assert draws_for(0.0) == 1_000
 
 
+DRAWN = np.random.default_rng(0).normal(0.6, 0.05, 20_000)
+MIDDLE = float(np.median(DRAWN))
+
+
 def test_doubt_is_where_the_lower_bound_meets_the_bound():
-    drawn = np.random.default_rng(0).normal(0.6, 0.05, 20_000)
-    value = float(np.median(drawn))
-    assert doubt(value, drawn, bound=0.6 - 1.645 * 0.05) == pytest.approx(0.05, abs=0.01)
-    assert doubt(value, drawn, bound=value) == pytest.approx(0.5, abs=0.02)
-    assert doubt(value, drawn, bound=0.1) < 1e-4
-    assert doubt(value, drawn, bound=0.9) > 0.999
-    assert doubt(float("nan"), drawn, bound=0.1) == 1.0
-    assert doubt(0.5, np.empty(0), bound=0.1) == 1.0
+    found = Uncertain(MIDDLE, DRAWN)
+    for level in (0.05, 0.005):
+        for units in (20, 1_000):
+            bound = lower_bound(found, level, units=units)
+            p = doubt(found, bound=bound, level=level, units=units)
+            # The two stretches are the same one only near the level; a look needs no more.
+            assert p == pytest.approx(level, rel=0.35)
+    many = {"level": 0.05, "units": 10_000}
+    assert doubt(found, bound=0.6 - 1.645 * 0.05, **many) == pytest.approx(0.05, abs=0.01)
+    assert doubt(found, bound=MIDDLE, **many) == pytest.approx(0.5, abs=0.02)
+    assert doubt(found, bound=0.1, **many) < 1e-4
+    assert doubt(found, bound=0.9, **many) > 0.999
+    assert doubt(Uncertain(float("nan"), DRAWN), bound=0.1, **many) == 1.0
+    assert doubt(Uncertain(0.5, np.empty(0)), bound=0.1, **many) == 1.0
 
 
 def test_a_biased_bootstrap_is_corrected():
-    drawn = np.random.default_rng(0).normal(0.63, 0.05, 20_000)  # its draws lie above the value
-    plain = float((drawn < 0.55).mean())
-    assert doubt(0.6, drawn, bound=0.55) > 2 * plain
+    found = Uncertain(0.6, DRAWN + 0.03)  # its draws lie above the value
+    plain = float((found.drawn < 0.55).mean())
+    assert doubt(found, bound=0.55, level=0.05, units=10_000) > 2 * plain
+
+
+def test_few_images_are_trusted_less():
+    found = Uncertain(MIDDLE, DRAWN)
+    assert expansion(0.005, units=300) == pytest.approx(1.01, abs=0.005)
+    assert expansion(0.005, units=11) == pytest.approx(1.29, abs=0.02)
+    assert lower_bound(found, 0.005, units=11) < lower_bound(found, 0.005, units=300)
+    assert doubt(found, bound=0.5, level=0.005, units=11) > (
+        doubt(found, bound=0.5, level=0.005, units=300)
+    )
 
 
 def test_holm_stops_at_the_first_that_fails():
