@@ -165,8 +165,12 @@ def _nearest_others(vectors: NDArray[np.floating], group: NDArray[np.int64]) -> 
     units = fine(vectors)
     cosines = units @ units.T
     cosines[group[:, None] == group] = -np.inf
-    near = np.argsort(-cosines, axis=1, kind="stable")[:, :NEIGHBOURS]
-    near[np.isneginf(np.take_along_axis(cosines, near, axis=1))] = -1
+    near = np.empty((len(units), min(NEIGHBOURS, len(units))), dtype=np.int64)
+    everyone = np.arange(len(units))
+    for rank in range(near.shape[1]):  # of equal ones the lowest row comes first
+        best = cosines.argmax(axis=1)
+        near[:, rank] = np.where(np.isneginf(cosines[everyone, best]), -1, best)
+        cosines[everyone, best] = -np.inf
     return near
 
 

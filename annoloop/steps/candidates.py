@@ -24,7 +24,7 @@ BLIND_TO_LABELS = {"coverage", "targeted", "neighbours", "uncertainty", "random"
 def candidates_of(
     context: Context,
     pool: Sequence[Sample],
-    scores: Mapping[str, float],
+    scores: NDArray[np.float64],
     *,
     name: str,
     twins: Sequence[tuple[str, str]],
@@ -35,14 +35,17 @@ def candidates_of(
     return selection.Candidates(
         ids=tuple(s.id for s in pool),
         vectors=context.vectors.load_vectors(name, [s.sha256 for s in pool]),
-        coverage=np.array([scores[s.id] for s in pool]),
+        coverage=scores,
         groups=_units(pool),
         near_duplicates=np.array(pairs, dtype=np.int64).reshape(-1, 2),
         uncertainty=None if uncertainty is None else np.array([uncertainty[s.id] for s in pool]),
     )
 
 
-def _units(pool: Sequence[Sample]) -> NDArray[np.int64]:
+def _units(pool: Sequence[Sample]) -> NDArray[np.int64] | None:
+    """The number of each sample's group (n,), None where no group is declared."""
+    if all(s.group is None for s in pool):
+        return None
     numbers: dict[str, int] = {}
     return np.array(
         [numbers.setdefault(s.group or f"sample {s.id}", len(numbers)) for s in pool],

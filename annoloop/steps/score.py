@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from annoloop.core import coverage
 from annoloop.errors import NotReadyError
@@ -70,27 +72,44 @@ def score(context: Context) -> ScoreResult:
     return result
 
 
-def ensure_scored(context: Context) -> tuple[dict[str, float], dict[str, Any]]:
-    """The newest stored scores, made again (and said) if a batch was closed since."""
-    stored = context.vectors.load_scores()
+def ensure_scored(
+    context: Context, ids: Sequence[str]
+) -> tuple[NDArray[np.float64], dict[str, Any]]:
+    """The newest stored scores of the open pool `ids` (sorted), and what they are of.
+
+    They are made again (and that is said) if a batch was closed since, or an id has none.
+    """
     with context.store.read() as connection:
         closed = _closed_batches(batches.load_all(connection))
-        pool = samples.load(connection, split=Split.POOL, statuses=OPEN)
+        stored = context.vectors.load_scores()
         # Scores without an audit line are of a run that was killed before it wrote one.
         known = stored is not None and db.recorded(
-            connection, what="score", target=stored[1]["embedder"], at=stored[1]["at"]
+            connection, what="score", target=stored[2]["embedder"], at=stored[2]["at"]
         )
-    stale = not known or stored is None or stored[1].get("closed") != closed
-    if stored is None or stale or any(s.id not in stored[0] for s in pool):
-        why = (
-            "no coverage scores yet" if stored is None else "the pool changed since they were made"
-        )
-        context.say(f"{why}: scoring (annoloop score)")
-        score(context)
-        stored = context.vectors.load_scores()
-    if stored is None:  # a file that vanishes between write and read
+    if stored is not None and known and stored[2].get("closed") == closed:
+        scores = _aligned(ids, stored[0], stored[1])
+        if scores is not None:
+            return scores, stored[2]
+    why = "no coverage scores yet" if stored is None else "the pool changed since they were made"
+    context.say(f"{why}: scoring (annoloop score)")
+    score(context)
+    stored = context.vectors.load_scores()
+    scores = None if stored is None else _aligned(ids, stored[0], stored[1])
+    if stored is None or scores is None:  # another process at work on the same files
         raise NotReadyError("the stored scores are gone", fix="Run `annoloop score` again.")
-    return stored
+    return scores, stored[2]
+
+
+def _aligned(
+    ids: Sequence[str], known: Sequence[str], scores: NDArray[np.float64]
+) -> NDArray[np.float64] | None:
+    """The score of each of `ids`, None if one has none."""
+    if list(ids) == list(known):
+        return scores
+    place = {key: row for row, key in enumerate(known)}
+    if any(key not in place for key in ids):
+        return None
+    return scores[[place[key] for key in ids]]
 
 
 def _closed_batches(all_of_them: list[Any]) -> list[str]:

@@ -91,18 +91,16 @@ def _ready(context: Context) -> Iteration | None:
 
 
 def _plan(context: Context, wish: Wish, before: Iteration | None) -> Plan:
-    scores, about = ensure_scored(context)
     with context.store.read() as connection:
         pool = samples.load(connection, split=Split.POOL, statuses=OPEN)
         twins = samples.load_near_duplicates(connection)
-        taken = {s.id for s in samples.load(connection, split=Split.POOL)} - {s.id for s in pool}
-    pool = [s for s in pool if s.id in scores]
     refuse_locked(pool, what="selected")
     if not pool:
         raise NotReadyError(
             "no unlabeled image is left in the pool",
             fix="Add images and run `annoloop ingest`; new images join the pool.",
         )
+    scores, about = ensure_scored(context, [s.id for s in pool])
     settings = context.settings.select
     size = (
         wish.size
@@ -138,8 +136,6 @@ def _plan(context: Context, wish: Wish, before: Iteration | None) -> Plan:
     age = f"coverage scores of {about['at']}, with {about['occupied']} samples already taken"
     paths = {s.id: s.path for s in pool}
     chosen = replace(chosen, picks=tuple(_readable(p, paths) for p in chosen.picks))
-    if taken & {p.sample_id for p in chosen.picks}:
-        raise BusyError("picked samples were taken meanwhile", fix="Run `annoloop select` again.")
     signal = signal_notes(context, name) if evidence.queries else ()
     differs = contrast(context, candidates, chosen, name=name)
     return Plan(chosen, seed, mix, paths, (age, *chosen.notes, *signal), differs)

@@ -19,16 +19,17 @@ Marked = list[tuple[Sample, frozenset[Any]]]
 def signal_notes(context: Context, name: str) -> tuple[str, ...]:
     """What neighbours by the vectors `name` share, as far as labels and failures can tell it.
 
-    Images without such a vector are left out; val's gauge half and test are never looked at.
+    Images without such a vector are left out; val's gauge half and test are never looked at. Of
+    more than `core.signal.MOST` images a random choice is read.
     """
-    known = context.vectors.vector_keys(name)
     tests: tuple[tuple[str, Marked, Callable[..., core_signal.Signal | None]], ...] = (
         ("classes", _labeled(context), core_signal.class_signal),
         ("kinds of failure", _mined(context), core_signal.failure_signal),
     )
     notes = []
     for shared, marked, measure in tests:
-        there = [(sample, marks) for sample, marks in marked if sample.sha256 in known]
+        known = context.vectors.having(name, [sample.sha256 for sample, _ in marked])
+        there = [one for one, has in zip(marked, known, strict=True) if has]
         if not there:
             continue
         found = measure(
@@ -45,21 +46,20 @@ def signal_notes(context: Context, name: str) -> tuple[str, ...]:
 def _labeled(context: Context) -> Marked:
     """Annotated pool samples, and those of golden and mine that have reference labels."""
     with context.store.read() as connection:
-        pool = samples.load(connection, split=Split.POOL, statuses=(Status.ANNOTATED,))
+        pool = set(samples.load_ids(connection, split=Split.POOL, statuses=(Status.ANNOTATED,)))
+        trusted = samples.load_ids(connection, split=Split.GOLDEN)
+        trusted += samples.load_ids(connection, split=Split.VAL, half=Half.MINE)
+        some = _some(context, sorted({*pool, *trusted}))
         answers = batches.newest(
             one
-            for one in batches.load_annotations(connection, split=Split.POOL)
+            for one in batches.load_annotations(connection, ids=pool & some)
             if one.answer in (Answer.COMPLETE, Answer.EMPTY)
         )
-        golden = samples.load(connection, split=Split.GOLDEN)
-        mine = [s for s in samples.load(connection, split=Split.VAL) if s.half is Half.MINE]
-        known = {
-            **samples.newest_references(connection, split=Split.GOLDEN),
-            **samples.newest_references(connection, split=Split.VAL),
-        }
-    labeled = [(s, answers[s.id].labels) for s in pool if s.id in answers]
-    labeled += [(s, known[s.id].labels) for s in [*golden, *mine] if s.id in known]
-    return [(sample, _classes(labels)) for sample, labels in labeled]
+        known = samples.newest_references(connection, ids=some - pool)
+        found = samples.load(connection, ids=[*answers, *known])
+    labels = {key: one.labels for key, one in known.items()}
+    labels |= {key: one.labels for key, one in answers.items()}
+    return [(sample, _classes(labels[sample.id])) for sample in found]
 
 
 def _classes(labels: Sequence[Label]) -> frozenset[int]:
@@ -72,14 +72,20 @@ def _mined(context: Context) -> Marked:
         done = iterations.step_history(connection, "evaluate")
         if not done:
             return []
+        looked_at = [one.sample_id for one in iterations.load_results(connection, done[-1].seq)]
+        mine = set(samples.load_ids(connection, split=Split.VAL, half=Half.MINE))
+        some = _some(context, sorted(mine.intersection(looked_at)))
         failures = iterations.load_failures(connection, done[-1].seq)
-        looked_at = {one.sample_id for one in iterations.load_results(connection, done[-1].seq)}
-        val = samples.load(connection, split=Split.VAL)
+        found = samples.load(connection, ids=some)
     kinds: dict[str, set[tuple[str, int]]] = {}
     for failure in failures:
         kinds.setdefault(failure.sample_id, set()).add((str(failure.type), failure.class_id))
-    return [
-        (s, frozenset(kinds.get(s.id, ())))
-        for s in val
-        if s.half is Half.MINE and s.id in looked_at
-    ]
+    return [(sample, frozenset(kinds.get(sample.id, ()))) for sample in found]
+
+
+def _some(context: Context, ids: Sequence[str]) -> set[str]:
+    """All of these, or a random choice of as many as are looked at."""
+    if len(ids) <= core_signal.MOST:
+        return set(ids)
+    rng = np.random.default_rng(context.settings.select.seed)
+    return set(rng.choice(ids, core_signal.MOST, replace=False).tolist())

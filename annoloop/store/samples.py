@@ -5,14 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from sqlalchemy import (
     Column,
     ColumnElement,
     Connection,
-    Row,
     Select,
     bindparam,
     func,
@@ -96,25 +94,41 @@ def load(
     connection: Connection,
     *,
     split: Split | None = None,
+    half: Half | None = None,
     statuses: Collection[Status] | None = None,
     ids: Collection[str] | None = None,
 ) -> list[Sample]:
     """Samples sorted by id; every filter narrows."""
-    query = _filtered(select(samples), split=split, statuses=statuses, ids=ids)
+    query = _filtered(select(*COLUMNS), split=split, half=half, statuses=statuses, ids=ids)
     root = connection.get_execution_options()["annoloop_images"]
     rows = connection.execute(query.order_by(samples.c.id))
     return [_sample(row, root) for row in rows]
+
+
+def load_ids(
+    connection: Connection,
+    *,
+    split: Split | None = None,
+    half: Half | None = None,
+    statuses: Collection[Status] | None = None,
+) -> list[str]:
+    """The ids alone, sorted: a tenth of the time of `load`."""
+    query = _filtered(select(samples.c.id), split=split, half=half, statuses=statuses, ids=None)
+    return list(connection.execute(query.order_by(samples.c.id)).scalars())
 
 
 def _filtered(
     query: Select[Any],
     *,
     split: Split | None,
+    half: Half | None,
     statuses: Collection[Status] | None,
     ids: Collection[str] | None,
 ) -> Select[Any]:
     if split is not None:
         query = query.where(samples.c.split == split)
+    if half is not None:
+        query = query.where(samples.c.half == half)
     if statuses is not None:
         query = query.where(samples.c.status.in_(sorted(statuses)))
     if ids is not None:
@@ -122,21 +136,46 @@ def _filtered(
     return query
 
 
-def _sample(row: Row[Any], root: str) -> Sample:
+COLUMNS = [
+    samples.c[name]
+    for name in (
+        "id",
+        "path",
+        "uri",
+        "width",
+        "height",
+        "sha256",
+        "group_name",
+        "split",
+        "half",
+        "status",
+        "why",
+        "external_id",
+        "bytes",
+    )
+]
+"""In the order of Sample's fields: a million rows are unpacked by place, not by name."""
+SPLITS: dict[str | None, Split | None] = {None: None, **{str(one): one for one in Split}}
+HALVES: dict[str | None, Half | None] = {None: None, **{str(one): one for one in Half}}
+STATUSES = {str(one): one for one in Status}
+
+
+def _sample(row: Any, root: str) -> Sample:
+    id_, path, uri, width, height, sha256, group, split, half, status, *rest = row
+    if "://" not in uri:
+        uri = f"{root}/{uri}" if not uri.startswith("/") else uri
     return Sample(
-        id=row.id,
-        path=row.path,
-        uri=row.uri if "://" in row.uri else str(Path(root, row.uri)),
-        width=row.width,
-        height=row.height,
-        sha256=row.sha256,
-        group=row.group_name,
-        split=None if row.split is None else Split(row.split),
-        half=None if row.half is None else Half(row.half),
-        status=Status(row.status),
-        why=row.why,
-        external_id=row.external_id,
-        bytes=row.bytes,
+        id_,
+        path,
+        uri,
+        width,
+        height,
+        sha256,
+        group,
+        SPLITS[split],
+        HALVES[half],
+        STATUSES[status],
+        *rest,
     )
 
 

@@ -26,6 +26,8 @@ _CONFLICT = re.compile(r"commit conflict|already exists", re.IGNORECASE)
 
 FEW = 8
 """Up to one row in so many is picked from where it lies; for more all rows are read."""
+READ = 1 << 14
+"""Rows read at once, so that no copy of all of them is held beside what was asked."""
 
 
 class VectorStore:
@@ -75,26 +77,37 @@ class VectorStore:
         data = self._open("vectors", name)
         return set() if data is None else set(_table(data, ["key"])["key"].to_pylist())
 
+    def having(self, name: str, keys: Sequence[str]) -> NDArray[np.bool_]:
+        """Which of `keys` have a vector, (len(keys),)."""
+        data = self._open("vectors", name)
+        return np.zeros(len(keys), bool) if data is None else _places(data, keys) >= 0
+
     def load_vectors(self, name: str, keys: Sequence[str]) -> NDArray[np.float32]:
         """Rows in the order of `keys`, (n, d). Raises VectorError naming what to run."""
         data = self._open("vectors", name)
         if data is None:
             raise VectorError(f"there are no {name!r} vectors yet", fix="Run `annoloop embed`.")
-        stored = _table(data, ["key"])["key"].to_pylist()
-        where = {key: row for row, key in enumerate(stored)}
-        missing = [key for key in keys if key not in where]
+        wanted = _places(data, keys)
+        missing = int((wanted < 0).sum())
         if missing:
             raise VectorError(
-                f"{len(missing)} of {len(keys)} images have no {name!r} vector",
+                f"{missing} of {len(keys)} images have no {name!r} vector",
                 fix="Run `annoloop embed`: it goes on where it stopped.",
             )
-        wanted = [where[key] for key in keys]
-        few = 0 < len(wanted) * FEW <= len(stored)  # picking rows is dear, reading all of them too
-        table = _table(data, ["vector"], rows=wanted if few else None)
-        column = table["vector"].combine_chunks()
-        rows: NDArray[np.float32] = np.asarray(column.flatten(), dtype=np.float32)
-        rows = rows.reshape(len(table), self.width(name) or 0)
-        return rows if few else rows[wanted]
+        width = self.width(name) or 0
+        # Picking rows is dear, and so is reading all of them.
+        if 0 < len(wanted) * FEW <= data.count_rows():
+            return _rows(_table(data, ["vector"], rows=wanted)["vector"].combine_chunks(), width)
+        found = np.empty((len(keys), width), dtype=np.float32)
+        order = np.argsort(wanted, kind="stable")
+        first = 0
+        with _healthy(Path(data.uri)):
+            for batch in data.to_batches(columns=["vector"], batch_size=READ):
+                low, high = np.searchsorted(wanted[order], [first, first + len(batch)])
+                here = order[low:high]
+                found[here] = _rows(batch["vector"], width)[wanted[here] - first]
+                first += len(batch)
+        return found
 
     # --- fingerprints, by content hash --------------------------------------------------------
 
@@ -128,15 +141,16 @@ class VectorStore:
         columns = {"id": pa.array(list(ids)), "score": pa.array(scores)}
         self._append("scores", "coverage", columns, about=about, replace=True)
 
-    def load_scores(self) -> tuple[dict[str, float], dict[str, Any]] | None:
-        """(id → score, about), None if none are stored."""
+    def load_scores(
+        self,
+    ) -> tuple[list[str], NDArray[np.float64], dict[str, Any]] | None:
+        """(ids, their scores, about), None if none are stored."""
         data = self._open("scores", "coverage")
         if data is None:
             return None
         table = _table(data)
         about = json.loads((table.schema.metadata or {}).get(b"about", b"{}"))
-        scores = zip(table["id"].to_pylist(), table["score"].to_pylist(), strict=True)
-        return dict(scores), about
+        return table["id"].to_pylist(), table["score"].to_numpy(), about
 
     # --- predictions, by model and sample id --------------------------------------------------
 
@@ -231,8 +245,9 @@ class VectorStore:
             ) from error
 
 
+<<<<<<< HEAD
 def _table(
-    data: Any, columns: Sequence[str] | None = None, rows: Sequence[int] | None = None
+    data: Any, columns: Sequence[str] | None = None, rows: Sequence[int] | NDArray[np.int64] | None = None
 ) -> Any:
     with _healthy(Path(data.uri)):
         return data.to_table(columns) if rows is None else data.take(rows, columns=columns)
@@ -249,6 +264,21 @@ def _healthy(file: Path) -> Iterator[None]:
             fix=f"Remove it (`rm -r {file}`) and run the command again: it is derived data, and "
             "will be computed again.",
         ) from error
+=======
+def _places(data: Any, keys: Sequence[str]) -> NDArray[np.int64]:
+    """Where each key stands in a data set, (len(keys),); -1 where it does not."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    stored = _table(data, ["key"])["key"].combine_chunks()
+    places = pc.index_in(pa.array(list(keys), stored.type), value_set=stored)
+    return np.asarray(pc.fill_null(places, -1), dtype=np.int64)
+
+
+def _rows(column: Any, width: int) -> NDArray[np.float32]:
+    flat = np.asarray(column.flatten(), dtype=np.float32)
+    return flat.reshape(-1, width)
+>>>>>>> 71a3c48 (select reads each sample once: ids alone where ids do, vectors by block, signal on a sample, one search of the pool)
 
 
 def _written(file: Path) -> bool:

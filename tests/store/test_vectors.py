@@ -24,6 +24,8 @@ def test_vectors_come_back_in_the_order_asked(tmp_path: Path) -> None:
     np.testing.assert_array_equal(found, np.vstack([ROWS[0] + 9, ROWS[1], ROWS[0], ROWS[1]]))
     assert store.width("pixels-v1") == 4
     assert store.vector_keys("pixels-v1") == {"a", "b", "c"}
+    assert store.having("pixels-v1", ["c", "z", "c"]).tolist() == [True, False, True]
+    assert store.having("other", ["c"]).tolist() == [False]
 
 
 def test_a_few_of_many_vectors_are_picked_out_in_the_order_asked(tmp_path: Path) -> None:
@@ -77,7 +79,8 @@ def test_scores_are_replaced_and_remember_what_they_are(tmp_path: Path) -> None:
     assert store.load_scores() is None
     store.write_scores(["a", "b"], np.array([0.25, 1.0]), {"at": "now"})
     store.write_scores(["b"], np.array([0.5]), {"at": "then", "closed": ["v0"]})
-    assert store.load_scores() == ({"b": 0.5}, {"at": "then", "closed": ["v0"]})
+    ids, scores, about = store.load_scores()
+    assert (ids, scores.tolist(), about) == (["b"], [0.5], {"at": "then", "closed": ["v0"]})
 
 
 def test_predictions_hold_images_without_detections(tmp_path: Path) -> None:
