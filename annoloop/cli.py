@@ -115,7 +115,10 @@ def score(project: Folder = HERE, json: Json = False) -> None:
 @app.command()
 def select(
     size: Annotated[int | None, typer.Option(help="Number of images.")] = None,
+    boxes: Annotated[float | None, typer.Option(help="As many as so many boxes pay for.")] = None,
+    minutes: Annotated[float | None, typer.Option(help="As many as so many minutes do.")] = None,
     mix: Annotated[str | None, typer.Option(help="coverage=0.3,targeted=0.7")] = None,
+    look_at: Annotated[str | None, typer.Option(help="images or objects.")] = None,
     seed: Annotated[int | None, typer.Option(help="Another seed.")] = None,
     dry_run: Annotated[bool, typer.Option(help="Show the batch without taking it.")] = False,
     project: Folder = HERE,
@@ -123,7 +126,10 @@ def select(
 ) -> None:
     """The next batch, each pick with its reason."""
     shares = None if mix is None else _mix(mix)
-    made = open_project(project).select(size, mix=shares, seed=seed, dry_run=dry_run)
+    overrides = {"select": {"look_at": look_at}} if look_at else None
+    made = open_project(project, overrides).select(
+        size, boxes=boxes, minutes=minutes, mix=shares, seed=seed, dry_run=dry_run
+    )
     show(made, as_json=json)
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from annoloop.records import (
     Annotation,
     Batch,
+    Box,
     Detection,
     Failure,
     ForeignDataset,
@@ -61,6 +62,20 @@ class Embedder(Protocol):
 
     def embed(self, files: Sequence[str]) -> NDArray[np.float32]:
         """One finite row per file, shape (len(files), d). Raises InputError naming a bad file."""
+        ...
+
+
+class CropEmbedder(Embedder, Protocol):
+    """An embedder that describes regions of images too, so that objects can be compared."""
+
+    def embed_crops(
+        self, files: Sequence[str], boxes: Sequence[Sequence[Box]]
+    ) -> NDArray[np.float32]:
+        """One finite row per box, (boxes of all files, d), file by file, in the order given.
+
+        Boxes are whole pixels inside their image, context included; d is that of `embed`. Raises
+        InputError naming a bad file.
+        """
         ...
 
 

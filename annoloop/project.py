@@ -117,15 +117,20 @@ class Project(Session):
         self,
         size: int | None = None,
         *,
+        boxes: float | None = None,
+        minutes: float | None = None,
         mix: Mapping[str, float] | None = None,
         seed: int | None = None,
         dry_run: bool = False,
     ) -> results_batches.SelectResult:
-        """The next batch of the loop, each pick with its reason."""
+        """The next batch of the loop, each pick with its reason.
+
+        It has `size` images, or as many as `boxes` expected boxes or `minutes` minutes pay for.
+        """
         from annoloop.steps import select
 
         with self._alone("select") as context:
-            wish = select.Wish(size=size, mix=mix, seed=seed, dry_run=dry_run)
+            wish = select.Wish(size, boxes, minutes, mix=mix, seed=seed, dry_run=dry_run)
             return select.select(context, wish)
 
     def batch_list(self) -> results_batches.BatchListResult:

@@ -33,7 +33,7 @@ class SelectResult:
     seed: int
     picks: tuple[PickView, ...]
     notes: tuple[str, ...]
-    summary: Mapping[str, float] = field(default_factory=dict)
+    summary: Mapping[str, Any] = field(default_factory=dict)
     """How the batch differs from the pool; docs/selection.md says what each number is."""
 
 

@@ -83,6 +83,12 @@ class SelectSettings(Section):
     minimum: int = Field(10, ge=1)
     cluster_cosine: float = Field(0.5, ge=0, lt=1)
     """Mean cosine from which failures of one class and type are one cluster of `targeted`."""
+    look_at: Literal["images", "objects"] = "images"
+    """What failures are compared with: whole images, or the regions where objects may be."""
+    scene: str = "none"
+    """What is one scene, of which a few picks are enough: none, folder, or rule:REGEX."""
+    per_scene: int = Field(2, ge=1)
+    """Picks of one scene in a batch; more only where nothing else is left."""
     seed: int = 0
 
     @model_validator(mode="after")

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from annoloop.errors import SettingsError
 from annoloop.images import read_rgb
+from annoloop.records import Box
 
 SIDE = 64
 """Every image is shrunk (or stretched) to SIDE × SIDE pixels first; its aspect is not kept."""
@@ -60,12 +61,38 @@ class PixelsEmbedder:
                 rows[start : start + len(part)] = _describe(small)
         return rows
 
+    def embed_crops(
+        self, files: Sequence[str], boxes: Sequence[Sequence[Box]]
+    ) -> NDArray[np.float32]:
+        """Vectors of regions, (boxes of all files, WIDTH): each is described like an image."""
+        rows = [np.empty((0, WIDTH), dtype=np.float32)]
+        tasks = list(zip(files, boxes, strict=True))
+        with ThreadPoolExecutor(self._threads) as pool:
+            for start in range(0, len(tasks), _CHUNK):
+                found = pool.map(_read_crops, tasks[start : start + _CHUNK])
+                small = [crop for crops in found for crop in crops]
+                if small:
+                    rows.append(_describe(np.stack(small)))
+        return np.concatenate(rows)
+
 
 def _read_small(file: str) -> NDArray[np.uint8]:
     """An image as (SIDE, SIDE, 3) CIE Lab."""
+    return _small(read_rgb(file))
+
+
+def _read_crops(task: tuple[str, Sequence[Box]]) -> list[NDArray[np.uint8]]:
+    """Regions of one image, (SIDE, SIDE, 3) CIE Lab each."""
+    file, boxes = task
+    if not boxes:
+        return []
+    rgb = read_rgb(file)
+    return [_small(rgb[int(y) : int(y + h), int(x) : int(x + w)]) for x, y, w, h in boxes]
+
+
+def _small(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
     import cv2
 
-    rgb = read_rgb(file)
     height, width = rgb.shape[:2]
     shrinks = min(height, width) >= SIDE
     kind = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any, Protocol
 
@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from annoloop.core.clusters import THRESHOLD
+from annoloop.core.draft import Scenes
+from annoloop.core.patches import Patches
 from annoloop.core.targeting import Query
 from annoloop.errors import InputError, VectorError
 
@@ -24,10 +26,12 @@ class Candidates:
     """The samples that can be picked, one row each.
 
     `vectors` (n, d), `coverage` (n,) and `uncertainty` (n,) of the newest model's predictions are
-    None where they are not stored (or not asked for); rows with one number in
-    `groups` (n,) are taken together or not at all (None: every row is its own group); the positions
-    in a row of `near_duplicates` (m, 2) should not share a batch. Raises VectorError where vectors
-    or scores are not one per sample, InputError where the rest does not fit.
+    None where they are not stored (or not asked for); `patches` are regions that failures are
+    compared with instead of whole images; rows with one number in `groups` (n,) are taken together
+    or not at all (None: every row is its own group); the positions in a row of `near_duplicates`
+    (m, 2) should not share a batch; `scenes` say how many picks of one scene are enough. Raises
+    VectorError where vectors or scores are not one per sample, InputError where the rest does not
+    fit.
     """
 
     ids: tuple[str, ...]
@@ -36,6 +40,8 @@ class Candidates:
     groups: NDArray[np.int64] | None = None
     near_duplicates: NDArray[np.int64] = field(default_factory=_no_pairs)
     uncertainty: NDArray[np.float64] | None = None
+    patches: Patches | None = None
+    scenes: Scenes | None = None
 
     def __post_init__(self) -> None:
         n = len(self.ids)
@@ -57,6 +63,11 @@ class Candidates:
             raise InputError(
                 f"{n} samples have groups of shape {self.groups.shape}",
                 fix="Give every candidate the number of its group.",
+            )
+        if self.scenes is not None and self.scenes.numbers.shape != (n,):
+            raise InputError(
+                f"{n} samples have scenes of shape {self.scenes.numbers.shape}",
+                fix="Give every candidate the number of its scene.",
             )
         pairs = self.near_duplicates
         if pairs.ndim != 2 or pairs.shape[1] != 2 or (pairs.size and not _within(pairs, n)):
@@ -85,7 +96,18 @@ class Candidates:
             None if self.groups is None else self.groups[order],
             place[self.near_duplicates],
             None if self.uncertainty is None else self.uncertainty[order],
+            None if self.patches is None else _owned(self.patches, place),
+            None
+            if self.scenes is None
+            else replace(self.scenes, numbers=self.scenes.numbers[order]),
         )
+
+
+def _owned(patches: Patches, place: NDArray[np.int64]) -> Patches:
+    """The patches in the order of their owners' new places, so that ties do not see the old one."""
+    owners = place[patches.owners]
+    order = np.argsort(owners, kind="stable")
+    return Patches(patches.vectors[order], owners[order], patches.boxes[order])
 
 
 def _within(positions: NDArray[np.int64], n: int) -> bool:

@@ -17,6 +17,9 @@ from numpy.typing import NDArray
 from annoloop.core.cluster_reach import Reach, reach
 from annoloop.core.clusters import Cluster
 from annoloop.core.cosines import coarse
+from annoloop.core.patches import Patches, patches_of
+from annoloop.core.targeting import in_region
+from annoloop.records import Box
 
 LARGEST_SHARE = 4
 """No cluster gets more than one pick in so many, where there are so many clusters."""
@@ -28,8 +31,9 @@ WINDOW, STRETCH, WIDEST = 32, 3, 1_024
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ClusterPicks:
-    """Ranked pool rows (m,), each with its cluster and the member of it that is nearest.
+    """Ranked candidates (m,), each with its cluster and the member of it that is nearest.
 
+    `regions` (m,) are the places in them that are near, None for whole images;
     `numbers` (m,) count the picks of a cluster from 1, `quotas` (c,) are all that it got.
     """
 
@@ -40,6 +44,7 @@ class ClusterPicks:
     members: NDArray[np.int64]
     numbers: NDArray[np.int64]
     quotas: NDArray[np.int64]
+    regions: tuple[Box | None, ...]
 
     def explain(self, index: int) -> tuple[str, dict[str, Any]]:
         """Reason and details of the row at `index` of `positions`."""
@@ -55,6 +60,8 @@ class ClusterPicks:
             f"targeted: {number} of {quota} for {query.text} (cluster of {crowd}, "
             f"e.g. val image {query.where}), cosine {cosine:.2f}"
         )
+        region = self.regions[index]
+        reason += in_region(region)
         if below:
             reason += f", below the {cluster.floor:.2f} that belongs to the cluster"
         return reason, {
@@ -70,54 +77,61 @@ class ClusterPicks:
             "cosine": cosine,
             "floor": cluster.floor,
             "below_floor": below,
+            **({} if region is None else {"region": list(region)}),
         }
 
 
 def rank_clusters(
     clusters: Sequence[Cluster],
-    vectors: NDArray[np.floating],
+    pool: NDArray[np.floating] | Patches,
     *,
     want: int,
     taken: NDArray[np.bool_] | None = None,
     names: Sequence[str] | None = None,
     variety: float = VARIETY,
 ) -> ClusterPicks:
-    """Up to `want` rows of `vectors` (n, d) that are not `taken` (n,), best first.
+    """Up to `want` candidates that are not `taken` (n,), best first.
 
-    Each pick goes to the cluster with the highest weight / sqrt(k (k + 1)) that has k picks so far,
-    one without picks first. Of four clusters or more none gets more than a quarter (rounded up) of
-    any beginning. A cluster takes, among the nearest images that are left, the one with the highest
-    cosine to any of its members less `variety` × the highest to one of its own picks; its images
-    below its floor come after all that lie above one, and what is over a quarter after those: a
-    floor puts things in order and never shortens, and what a cluster cannot spend flows to the
-    others. Only the first pick of a cluster is taken whatever its floor. Raises VectorError as
-    `neighbours.nearest` does.
+    `pool` are the vectors (n, d) of the candidates, or patches of them: then a candidate is as near
+    as its nearest patch. Each pick goes to the cluster with the highest weight / sqrt(k (k + 1))
+    that has k picks so far, one without picks first. Of four clusters or more none gets more than a
+    quarter (rounded up) of any beginning. A cluster takes, among the nearest images that are left,
+    the one with the highest cosine to any of its members less `variety` × the highest to one of its
+    own picks; its images below its floor come after all that lie above one, and what is over a
+    quarter after those: a floor puts things in order and never shortens, and what a cluster cannot
+    spend flows to the others. Only the first pick of a cluster is taken whatever its floor. Raises
+    VectorError as `neighbours.nearest` does.
     """
-    closed = np.zeros(len(vectors), dtype=bool) if taken is None else taken
-    want = min(want, int(len(vectors) - closed.sum()))
+    patches = patches_of(pool)
+    count = int(patches.owners.max(initial=-1)) + 1
+    closed = np.zeros(count, dtype=bool) if taken is None else taken
+    want = min(want, int((~closed).sum()))
     if not clusters or want < 1:
-        return _picks(clusters, [], [])
+        return _picks(clusters, patches, [], [])
     weights = np.array([cluster.weight for cluster in clusters])
     # Clusters take from each other's lists: twice as long ones cost less than a second search.
     limits = 2 * _room(_planned(weights, want))
     depth = 0
     while True:
         reached, depth = reach(
-            clusters, vectors, limits=limits, closed=closed, names=names, depth=depth
+            clusters, patches, limits=limits, closed=closed, names=names, depth=depth
         )
         lines = [
-            _Line(vectors, found, floor=cluster.floor, variety=variety)
+            _Line(patches.vectors, found, floor=cluster.floor, variety=variety)
             for found, cluster in zip(reached, clusters, strict=True)
         ]
         picks = _deal(lines, weights, want=want, picked=closed.copy())
         if not any(line.starved for line in lines):
             break
         limits = 2 * limits
-    return _picks(clusters, reached, picks)
+    return _picks(clusters, patches, reached, picks)
 
 
 def _picks(
-    clusters: Sequence[Cluster], reached: Sequence[Reach], dealt: Sequence[tuple[int, int]]
+    clusters: Sequence[Cluster],
+    patches: Patches,
+    reached: Sequence[Reach],
+    dealt: Sequence[tuple[int, int]],
 ) -> ClusterPicks:
     quotas = [0] * len(clusters)
     numbers = []
@@ -132,6 +146,7 @@ def _picks(
         np.array([reached[owner].members[at] for owner, at in dealt], dtype=np.int64),
         np.array(numbers, dtype=np.int64),
         np.array(quotas, dtype=np.int64),
+        tuple(patches.box(int(reached[owner].patches[at])) for owner, at in dealt),
     )
 
 
@@ -229,7 +244,7 @@ class _Line:
 
     def _look_on(self, picked: NDArray[np.bool_], room: int) -> None:
         new = np.arange(self._seen, min(len(self.found.rows), self._seen + room))
-        self._units[new] = coarse(self._vectors[self.found.rows[new]])
+        self._units[new] = coarse(self._vectors[self.found.patches[new]])
         if self._mine:
             likeness = self._units[new] @ self._units[self._mine].T
             self._alike[new] = np.maximum(likeness.max(axis=1), 0.0)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from annoloop.core.clusters import Cluster
 from annoloop.core.neighbours import nearest
+from annoloop.core.patches import Patches
 from annoloop.core.targeting import stacked
 
 ENTRIES = 1 << 22
@@ -23,12 +24,13 @@ SURPLUS = 4
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Reach:
-    """Pool rows (m,) by falling cosine to the member of the cluster that is nearest to each.
+    """Candidates (m,) by falling cosine of their nearest patch to the member nearest to it.
 
     Of equal cosines the lower row comes first. `whole`: no other row can be picked.
     """
 
     rows: NDArray[np.int64]
+    patches: NDArray[np.int64]
     cosines: NDArray[np.float32]
     members: NDArray[np.int64]
     whole: bool
@@ -36,7 +38,7 @@ class Reach:
 
 def reach(
     clusters: Sequence[Cluster],
-    vectors: NDArray[np.floating],
+    pool: Patches,
     *,
     limits: NDArray[np.int64],
     closed: NDArray[np.bool_],
@@ -50,20 +52,18 @@ def reach(
     Where a list has its limit, its beginning does not depend on the depth. Holds a block of the
     pool and ENTRIES neighbours beside its answer, never failures × pool.
     """
-    free = int(len(vectors) - closed.sum())
+    free, per = int((~closed).sum()), -(-len(pool.vectors) // max(len(closed), 1))
     limits = np.minimum(limits, free)
     sizes = np.array([len(cluster.probes) for cluster in clusters])
     alone = limits + limits // 4 + 1  # what one member needs, some rows being closed
-    depth = max(depth, int(np.minimum(alone, -(-SPARE * limits // sizes)).max()))
+    depth = max(depth, per * int(np.minimum(alone, -(-SPARE * limits // sizes)).max()))
     search = _Search(clusters)
     while True:
-        depth = min(depth, len(vectors))
-        found = search.run(vectors, limits=limits, closed=closed, names=names, depth=depth)
+        depth = min(depth, len(pool.vectors))
+        found = search.run(pool, limits=limits, closed=closed, names=names, depth=depth)
         enough = all(len(f.rows) >= limit for f, limit in zip(found, limits, strict=True))
-        if enough or depth == len(vectors):
-            return [
-                Reach(f.rows, f.cosines, f.members, whole=len(f.rows) == free) for f in found
-            ], depth
+        if enough or depth == len(pool.vectors):
+            return [replace(f, whole=len(f.rows) == free) for f in found], depth
         depth *= 2
 
 
@@ -82,7 +82,7 @@ class _Search:
 
     def run(
         self,
-        vectors: NDArray[np.floating],
+        pool: Patches,
         *,
         limits: NDArray[np.int64],
         closed: NDArray[np.bool_],
@@ -91,22 +91,22 @@ class _Search:
     ) -> list[Reach]:
         """Each cluster's rows among the `depth` nearest of any member, as far as they are sure."""
         none = np.empty(0, dtype=np.int64)
-        found = [Reach(none, none.astype(np.float32), none, whole=False)] * self.count
+        found = [Reach(none, none, none.astype(np.float32), none, whole=False)] * self.count
         bounds = np.full(self.count, -np.inf)
         step = max(1, ENTRIES // depth)
         for first in range(0, len(self.vectors), step):
             part = self.vectors[first : first + step]
-            cosines, positions = nearest(part, vectors, k=depth, names=names)
+            cosines, positions = nearest(part, pool.vectors, k=depth, names=names)
             pieces: dict[int, list[Reach]] = {}
             for at in range(self.starts[first], self.starts[first + len(part)]):
                 row = int(np.searchsorted(self.starts, at, side="right")) - 1 - first
-                owner, open_ = int(self.owners[at]), ~closed[positions[row]]
+                owner, open_ = int(self.owners[at]), ~closed[pool.owners[positions[row]]]
                 hit = positions[row][open_]
                 member = np.full(len(hit), self.members[at])
                 pieces.setdefault(owner, []).append(
-                    Reach(hit, cosines[row][open_], member, whole=False)
+                    Reach(pool.owners[hit], hit, cosines[row][open_], member, whole=False)
                 )
-                if depth < len(vectors):
+                if depth < len(pool.vectors):
                     bounds[owner] = max(bounds[owner], cosines[row, -1])
             for owner, new in pieces.items():
                 limit = SURPLUS * int(limits[owner])
@@ -116,15 +116,22 @@ class _Search:
 
 
 def _nearest_of(pieces: Sequence[Reach], *, limit: int) -> Reach:
-    """Each row once, with the member nearest to it (of equal ones the first), nearest first."""
+    """Each candidate once, by its nearest patch and member (of equal ones the first)."""
     rows = np.concatenate([p.rows for p in pieces])
+    patches = np.concatenate([p.patches for p in pieces])
     cosines = np.concatenate([p.cosines for p in pieces])
     members = np.concatenate([p.members for p in pieces])
-    by_row = np.lexsort((members, -cosines, rows))
+    by_row = np.lexsort((members, patches, -cosines, rows))
     once = by_row[np.flatnonzero(np.diff(rows[by_row], prepend=-1))]
     order = once[np.lexsort((rows[once], -cosines[once]))][:limit]
-    return Reach(rows[order], cosines[order], members[order], whole=False)
+    return Reach(rows[order], patches[order], cosines[order], members[order], whole=False)
 
 
 def _cut(found: Reach, keep: NDArray[np.bool_]) -> Reach:
-    return Reach(found.rows[keep], found.cosines[keep], found.members[keep], whole=False)
+    return Reach(
+        found.rows[keep],
+        found.patches[keep],
+        found.cosines[keep],
+        found.members[keep],
+        whole=False,
+    )

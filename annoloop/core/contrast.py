@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,6 +56,11 @@ def clusters_touched(picks: Sequence[Pick]) -> dict[str, float]:
     return {"clusters": told[0]["clusters"], "clusters_touched": len(touched)}
 
 
-def expected_boxes(found: Iterable[Sequence[Detection]]) -> float:
-    """As many boxes as the model believes: the sum of the scores that are 0.05 or more."""
-    return math.fsum(d.score for boxes in found for d in boxes if d.score >= MIN_SCORE)
+def believed_boxes(found: Sequence[Sequence[Detection]], *, classes: int) -> NDArray[np.float64]:
+    """Boxes of each class that a model believes in, (n, classes): scores that are 0.05 or more."""
+    believed = np.zeros((len(found), classes))
+    for row, boxes in enumerate(found):
+        for one in boxes:
+            if one.score >= MIN_SCORE:
+                believed[row, one.class_id] += one.score
+    return believed

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,11 +17,28 @@ Explain = Callable[[], tuple[str, Mapping[str, Any]]]
 """Called for a row that is taken: its reason and details."""
 
 
+TWIN, FULL = "near-duplicates of picks", "images of scenes that are full"
+"""What can hold a group back until nothing else is left."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scenes:
+    """The scene of each row, `numbers` (n,) from 0, and how many picks of one are enough."""
+
+    numbers: NDArray[np.int64]
+    cap: int
+
+    @property
+    def count(self) -> int:
+        return int(self.numbers.max(initial=-1)) + 1
+
+
 class Draft:
     """Rows 0…n-1 with their ids; the picks so far, in order, and who may still come in.
 
     `groups` (n,) numbers the groups (None: every row is its own), `pairs` (m, 2) holds rows that
-    should not share a batch, `room` is the size of the batch. First `insist`, then `seal`, then
+    should not share a batch, `room` is the size of the batch, `scenes` how many picks of one scene
+    are enough. First `insist`, then `seal`, then
     `take`: from there on a group is let in only if the fullest batch stays within reach.
     """
 
@@ -30,22 +49,27 @@ class Draft:
         room: int,
         groups: NDArray[np.int64] | None,
         pairs: NDArray[np.int64],
+        scenes: Scenes | None = None,
     ) -> None:
         rows = np.arange(len(ids), dtype=np.int64)
         self.ids = ids
         self.picks: list[Pick] = []
         self.taken = np.zeros(len(ids), dtype=bool)
-        self.admitted = 0
-        """How many groups came in although a near-duplicate was in."""
+        self.admitted = {TWIN: 0, FULL: 0}
+        """How many groups came in although they were held back, by what held them."""
         self._room = room
         self._group = rows if groups is None else np.unique(groups, return_inverse=True)[1]
         self._members = _Table(self._group, rows)
         self.grouped = self._members.count < len(ids)
         """Whether any group has more than one row."""
-        self.plain = not self.grouped and not len(pairs)
+        self.plain = not self.grouped and not len(pairs) and scenes is None
         """Whether all rows are alone, so that every row that is ranked can come in."""
         self._twins = _Table(pairs.ravel(), pairs[:, ::-1].ravel())
         self._beside = np.zeros(self._members.count, dtype=bool)
+        self._scenes = scenes
+        self._full = np.zeros(self._members.count, dtype=bool)
+        self._in_scene = np.zeros(0 if scenes is None else scenes.count, dtype=np.int64)
+        self._there = None if scenes is None else _Table(scenes.numbers, rows)
         self._packing = Packing((), 0)
         self._ranks: dict[str, int] = {}
 
@@ -57,7 +81,7 @@ class Draft:
         """Let the row's group in wherever it fits, near-duplicate or not."""
         if self.taken[row] or self.size(row) > self._room - len(self.picks):
             return False
-        self._add(row, source=source, score=score, explain=explain, twin=None)
+        self._add(row, source=source, score=score, explain=explain, held=None)
         return True
 
     def seal(self) -> int:
@@ -68,33 +92,43 @@ class Draft:
         return left + len(self.picks)
 
     def closed(self, *, admit: bool) -> NDArray[np.bool_]:
-        """Rows (n,) that cannot come in; with `admit`, near-duplicates of picks still can."""
+        """Rows (n,) that cannot come in; with `admit`, those that are held back still can."""
         sizes = self._members.sizes
         shut = (sizes > self._packing.room) | np.isin(sizes, list(self._packing.closed))
         if not admit:
-            shut |= self._beside
+            shut |= self._beside | self._full
         return self.taken | shut[self._group]
 
     def fits(self, row: int, *, admit: bool) -> bool:
-        """Whether `take` may let the row in; with `admit` although a near-duplicate is in."""
-        size = self.size(row)
+        """Whether `take` may let the row in; with `admit` although it is held back."""
+        size, group = self.size(row), self._group[row]
         shut = self.taken[row] or size > self._packing.room or size in self._packing.closed
-        return not shut and (admit or not self._beside[self._group[row]])
+        return not shut and (admit or not (self._beside[group] or self._full[group]))
 
     def take(self, row: int, *, source: str, score: float, explain: Explain) -> int:
         """Let the row's group in unless it blocks the fullest batch; how many rows came in."""
         if self.taken[row] or not self._packing.take(self.size(row)):
             return 0
-        twin = self._taken_twin(row) if self._beside[self._group[row]] else None
-        self.admitted += twin is not None
-        return self._add(row, source=source, score=score, explain=explain, twin=twin)
+        held = self._held(row)
+        return self._add(row, source=source, score=score, explain=explain, held=held)
+
+    def _held(self, row: int) -> str | None:
+        """What held the row's group back, in words, and count it."""
+        group = self._group[row]
+        if self._beside[group]:
+            self.admitted[TWIN] += 1
+            return f"a near-duplicate of {self._taken_twin(row)}"
+        if self._full[group] and self._scenes is not None:
+            self.admitted[FULL] += 1
+            return f"its scene has {self._scenes.cap} picks already"
+        return None
 
     def _add(
-        self, row: int, *, source: str, score: float, explain: Explain, twin: str | None
+        self, row: int, *, source: str, score: float, explain: Explain, held: str | None
     ) -> int:
         reason, details = explain()
-        if twin is not None:
-            reason += f"; a near-duplicate of {twin}, let in because nothing else was left"
+        if held is not None:
+            reason += f"; {held}, let in because nothing else was left"
         rank = self._ranks[source] = self._ranks.get(source, 0) + 1
         self.picks.append(Pick(self.ids[row], source, rank, score, reason, dict(details)))
         members = self._members.of(int(self._group[row]))
@@ -105,7 +139,17 @@ class Draft:
                 self.picks.append(Pick(self.ids[other], source, rank, score, why, came_with))
             self._beside[self._group[self._twins.of(other)]] = True
         self.taken[members] = True
+        self._fill_scenes(members)
         return len(members)
+
+    def _fill_scenes(self, members: NDArray[np.int64]) -> None:
+        """Hold back the groups of scenes that have as many picks as a scene may."""
+        if self._scenes is None or self._there is None:
+            return
+        for scene, more in Counter(self._scenes.numbers[members].tolist()).items():
+            self._in_scene[scene] += more
+            if self._in_scene[scene] >= self._scenes.cap:
+                self._full[self._group[self._there.of(scene)]] = True
 
     def _taken_twin(self, row: int) -> str | None:
         for member in self._members.of(int(self._group[row])).tolist():

@@ -51,6 +51,7 @@ class Drawing:
             room=min(size, len(candidates.ids)),
             groups=candidates.groups,
             pairs=candidates.near_duplicates,
+            scenes=candidates.scenes,
         )
         self.quotas: dict[str, int] = {}
         self.shortfalls: list[Shortfall] = []
@@ -161,15 +162,15 @@ class Drawing:
 
     def _why(self, *, admit: bool) -> str:
         if self.draft.closed(admit=admit).all() and not self.draft.closed(admit=True).all():
-            return "only near-duplicates of picks are left"
+            return "only what is held back is left: near-duplicates of picks, or full scenes"
         return "it ranks no other candidates"
 
     def result(self, asked: int) -> Selection:
         """The batch with everything that there is to say about it."""
-        picks, count = self.draft.picks, len(self.candidates.ids)
-        if asked > count:
-            self.notes.append(f"{asked} images were asked, {count} are left")
-        if len(picks) < min(asked, count):
+        picks, open_ = self.draft.picks, len(self.candidates.ids)
+        if asked > open_:
+            self.notes.append(f"{asked} images were asked, {open_} are left")
+        if len(picks) < min(asked, open_):
             self.notes.append(f"groups stay whole: the batch has {len(picks)} of {asked} images")
         weak = Counter(pick.source for pick in picks if pick.details.get("below_floor"))
         for source, weaker in weak.items():
@@ -182,10 +183,9 @@ class Drawing:
             if self.draft.grouped and got != self.quotas.get(source, got) and source not in short:
                 quota = self.quotas[source]
                 self.notes.append(f"groups stay whole: {source} has {got} picks, its share {quota}")
-        if self.draft.admitted:
-            self.notes.append(
-                f"{self.draft.admitted} near-duplicates of picks came in: nothing else was left"
-            )
+        for held, count in self.draft.admitted.items():
+            if count:
+                self.notes.append(f"{count} {held} came in: nothing else was left")
         return Selection(
             tuple(picks), asked, self.quotas, tuple(self.shortfalls), tuple(self.notes)
         )

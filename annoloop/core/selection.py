@@ -20,6 +20,7 @@ from annoloop.core.candidates import Candidates, Evidence, Ranking, Strategy
 from annoloop.core.cluster_picks import rank_clusters
 from annoloop.core.clusters import find_clusters
 from annoloop.core.drawing import Drawing
+from annoloop.core.patches import Patches
 from annoloop.core.targeting import Query, rank_neighbours
 from annoloop.core.uncertainty import uncertainty
 from annoloop.errors import SettingsError, VectorError
@@ -88,11 +89,12 @@ def targeted(
     rng: np.random.Generator,  # noqa: ARG001
 ) -> Ranking:
     """What looks like the clusters that failures form, by quota (see `cluster_picks`)."""
-    vectors = candidates.vectors
-    if vectors is None or not evidence.queries:
-        return _nothing(_untargetable(candidates, evidence) or "")
+    why = _untargetable(candidates, evidence)
+    if why is not None:
+        return _nothing(why)
     clusters = find_clusters(evidence.queries, threshold=evidence.cluster_cosine)
-    found = rank_clusters(clusters, vectors, want=want, taken=taken, names=candidates.ids)
+    pool, names = _searched(candidates)
+    found = rank_clusters(clusters, pool, want=want, taken=taken, names=names)
     return Ranking(found.positions, found.cosines, found.explain)
 
 
@@ -105,11 +107,22 @@ def neighbours(
     rng: np.random.Generator,  # noqa: ARG001
 ) -> Ranking:
     """The nearest neighbours of the failures, in fair rounds (see `targeting`)."""
-    vectors = candidates.vectors
-    if vectors is None or not evidence.queries:
-        return _nothing(_untargetable(candidates, evidence) or "")
-    found = rank_neighbours(evidence.queries, vectors, want=want, taken=taken, names=candidates.ids)
+    why = _untargetable(candidates, evidence)
+    if why is not None:
+        return _nothing(why)
+    pool, names = _searched(candidates)
+    found = rank_neighbours(evidence.queries, pool, want=want, taken=taken, names=names)
     return Ranking(found.positions, found.cosines, found.explain)
+
+
+def _searched(
+    candidates: Candidates,
+) -> tuple[Patches | NDArray[np.floating], tuple[str, ...] | None]:
+    """What failures are compared with, and whose rows they are where a row is a candidate."""
+    if candidates.patches is not None:
+        return candidates.patches, None
+    assert candidates.vectors is not None  # `_untargetable` says so before
+    return candidates.vectors, candidates.ids
 
 
 def random(
@@ -197,7 +210,7 @@ def _untargetable(candidates: Candidates, evidence: Evidence) -> str | None:
     """Why there can be no targeted picks, if there can be none."""
     if not evidence.queries:
         return "there are no failures to look for"
-    if candidates.vectors is None:
+    if candidates.vectors is None and candidates.patches is None:
         return "no vectors are stored (`annoloop embed` makes them)"
     return None
 

@@ -16,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from annoloop.core.neighbours import nearest
+from annoloop.core.patches import Patches, patches_of
 from annoloop.errors import VectorError
-from annoloop.records import Failure
+from annoloop.records import Box, Failure
 
 PER_QUERY = 5
 ENTRIES = 1 << 22
@@ -54,9 +55,10 @@ class Probe:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Neighbours:
-    """Ranked pool rows (m,), each with the probe that it is credited to.
+    """Ranked candidates (m,), each with the probe that it is credited to.
 
-    `ranks` are counted from 1 over the whole pool, taken rows included.
+    `ranks` are counted from 1 over all patches of the pool, those of taken candidates included;
+    `regions` (m,) are the places in the images that are near, None for whole images.
     """
 
     probes: tuple[Probe, ...]
@@ -64,34 +66,49 @@ class Neighbours:
     cosines: NDArray[np.float32]
     ranks: NDArray[np.int64]
     credits: NDArray[np.int64]
+    regions: tuple[Box | None, ...]
 
     def explain(self, index: int) -> tuple[str, dict[str, Any]]:
         """Reason and details of the row at `index` of `positions`."""
         probe = self.probes[int(self.credits[index])]
         rank, cosine = int(self.ranks[index]), float(self.cosines[index])
-        failure = probe.query.failure
-        return probe.reason(rank, cosine), {
+        failure, region = probe.query.failure, self.regions[index]
+        return probe.reason(rank, cosine) + in_region(region), {
             "failure_sample_id": failure.sample_id,
             "failure_type": str(failure.type),
             "class_id": failure.class_id,
             "failures": probe.others + 1,
             "neighbour": rank,
             "cosine": cosine,
+            **({} if region is None else {"region": list(region)}),
         }
+
+
+def in_region(region: Box | None) -> str:
+    """The end of a reason that names the region that it is about."""
+    if region is None:
+        return ""
+    x, y, w, h = region
+    return f" of its region x {x:.0f}, y {y:.0f}, {w:.0f} × {h:.0f}"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Found:
-    """Columns of one table: pool row, neighbour rank, cosine, probe."""
+    """Columns of one table: candidate, its patch, neighbour rank, cosine, probe."""
 
     positions: NDArray[np.int64]
+    patches: NDArray[np.int64]
     ranks: NDArray[np.int64]
     cosines: NDArray[np.float32]
     credits: NDArray[np.int64]
 
     def rows(self, which: NDArray[Any]) -> _Found:
         return _Found(
-            self.positions[which], self.ranks[which], self.cosines[which], self.credits[which]
+            self.positions[which],
+            self.patches[which],
+            self.ranks[which],
+            self.cosines[which],
+            self.credits[which],
         )
 
 
@@ -119,38 +136,43 @@ def _importance(query: Query) -> tuple[Any, ...]:
 
 def rank_neighbours(
     queries: Sequence[Query],
-    vectors: NDArray[np.floating],
+    pool: NDArray[np.floating] | Patches,
     *,
     want: int,
     taken: NDArray[np.bool_] | None = None,
     names: Sequence[str] | None = None,
     per_query: int = PER_QUERY,
 ) -> Neighbours:
-    """Up to `want` rows of `vectors` (n, d) that are not `taken` (n,), best first.
+    """Up to `want` candidates that are not `taken` (n,), best first.
 
-    Round r holds the r-th neighbours of all probes by falling cosine; a row belongs to the first
-    round that reaches it, and there to the probe nearest to it. Rounds go on, `per_query` at first
-    and twice as many each time, until `want` is met or the pool is exhausted; a larger `want` only
-    makes the answer longer. Raises VectorError as `neighbours.nearest` does.
+    `pool` are the vectors (n, d) of the candidates, or patches of them. Round r holds the r-th
+    neighbours of all probes by falling cosine; a row belongs to the first round that reaches it,
+    and there to the probe nearest to it. Rounds go on, `per_query` at first and twice as many each
+    time, until `want` is met or the pool is exhausted; a larger `want` only makes the answer
+    longer. Raises VectorError as `neighbours.nearest` does.
     """
-    closed = np.zeros(len(vectors), dtype=bool) if taken is None else taken
+    patches = patches_of(pool)
+    sizes = np.bincount(patches.owners)
+    closed = np.zeros(len(sizes), dtype=bool) if taken is None else taken
     asked = probes(queries)
-    want = min(want, int(len(vectors) - closed.sum()))
+    want = min(want, int((~closed).sum()))
     if not asked or want < 1:
         none = np.empty(0, dtype=np.int64)
-        return Neighbours(asked, none, none.astype(np.float32), none, none)
+        return Neighbours(asked, none, none.astype(np.float32), none, none, ())
     searched = stacked(asked)
-    limit = want + int(closed.sum())  # so many neighbours of one probe alone are enough
+    # So many neighbours of one probe alone are enough.
+    limit = (want + int(closed.sum())) * int(sizes.max(initial=1))
     depth = max(per_query, -(-2 * want // len(asked)))
     while True:
         depth = min(depth, limit)
-        found = _reached(searched, vectors, depth=depth, names=names)
+        found = _reached(searched, patches, depth=depth, names=names)
         free = found.rows(~closed[found.positions])
         if len(free.positions) >= want or depth >= limit:
             break
         depth *= 2
     best = free.rows(np.lexsort((free.positions, -free.cosines, free.ranks))[:want])
-    return Neighbours(asked, best.positions, best.cosines, best.ranks, best.credits)
+    regions = tuple(patches.box(place) for place in best.patches.tolist())
+    return Neighbours(asked, best.positions, best.cosines, best.ranks, best.credits, regions)
 
 
 def stacked(asked: Sequence[Probe]) -> NDArray[np.float32]:
@@ -168,7 +190,7 @@ def stacked(asked: Sequence[Probe]) -> NDArray[np.float32]:
 
 def _reached(
     searched: NDArray[np.float32],
-    vectors: NDArray[np.floating],
+    pool: Patches,
     *,
     depth: int,
     names: Sequence[str] | None,
@@ -176,11 +198,14 @@ def _reached(
     """Each row among the `depth` nearest of any probe, once, with the probe that it belongs to."""
     step = max(1, ENTRIES // depth)
     none = np.empty(0, dtype=np.int64)
-    best = _Found(none, none, none.astype(np.float32), none)
+    best = _Found(none, none, none, none.astype(np.float32), none)
     for first in range(0, len(searched), step):
-        cosines, positions = nearest(searched[first : first + step], vectors, k=depth, names=names)
+        cosines, positions = nearest(
+            searched[first : first + step], pool.vectors, k=depth, names=names
+        )
         count, width = positions.shape
         table = _Found(
+            pool.owners[positions.ravel()],
             positions.ravel(),
             np.tile(np.arange(1, width + 1, dtype=np.int64), count),
             cosines.ravel(),
@@ -193,6 +218,7 @@ def _reached(
 def _joined(a: _Found, b: _Found) -> _Found:
     return _Found(
         np.concatenate([a.positions, b.positions]),
+        np.concatenate([a.patches, b.patches]),
         np.concatenate([a.ranks, b.ranks]),
         np.concatenate([a.cosines, b.cosines]),
         np.concatenate([a.credits, b.credits]),

@@ -3,54 +3,112 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from annoloop.core import failures as core_failures
 from annoloop.core import selection
+from annoloop.core.draft import Scenes
 from annoloop.records import Sample, Split, Status
+from annoloop.steps.budget import Price
 from annoloop.steps.context import Context
+from annoloop.steps.crops import failure_vectors, pool_patches
 from annoloop.steps.embed import embed
+from annoloop.steps.groups import GroupRule
+from annoloop.steps.score import ensure_scored
+from annoloop.steps.uncertainty import pool_uncertainty
 from annoloop.store import iterations, samples
 from annoloop.store.iterations import Iteration
 
 COVERED = (Status.ANNOTATED, Status.SELECTED)
 """What a source need not cover again."""
+SEEKING = {"targeted", "neighbours"}
+"""Sources that compare the pool with failures; only they pay for looking at objects."""
 BLIND_TO_LABELS = {"coverage", "targeted", "neighbours", "uncertainty", "random"}
 """Sources that never look at labelled vectors; at a million samples these are not read in vain."""
 
 
-def candidates_of(
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """What a batch is chosen from, the settings of the mix applied, and what to say about it."""
+
+    candidates: selection.Candidates
+    evidence: selection.Evidence
+    embedder: str
+    notes: tuple[str, ...]
+
+
+def gather(
     context: Context,
     pool: Sequence[Sample],
-    scores: NDArray[np.float64],
     *,
-    name: str,
-    twins: Sequence[tuple[str, str]],
-    uncertainty: Mapping[str, float] | None = None,
-) -> selection.Candidates:
-    place = {s.id: i for i, s in enumerate(pool)}
-    pairs = [(place[a], place[b]) for a, b in twins if a in place and b in place]
-    return selection.Candidates(
-        ids=tuple(s.id for s in pool),
-        vectors=context.vectors.load_vectors(name, [s.sha256 for s in pool]),
+    mix: Mapping[str, float],
+    before: Iteration | None,
+    price: Price | None,
+) -> Gathered:
+    """The open pool (sorted by id) and what the loop knows; only what the mix looks at is read.
+
+    Where boxes are paid for, uncertainty is that of a box: the sum prefers crowded images.
+    """
+    settings = context.settings.select
+    ids = [s.id for s in pool]
+    scores, about = ensure_scored(context, ids)
+    name = str(about["embedder"])
+    vectors = context.vectors.load_vectors(name, [s.sha256 for s in pool])
+    objects = settings.look_at == "objects" and not SEEKING.isdisjoint(mix)
+    queries = failure_queries(context, before, name, objects=objects) if before else []
+    unsure = pool_uncertainty(context, pool) if before and mix.get("uncertainty") else None
+    if unsure is not None and price is not None:
+        unsure = {key: doubt / max(price.boxes[key], 1.0) for key, doubt in unsure.items()}
+    candidates = selection.Candidates(
+        ids=tuple(ids),
+        vectors=vectors,
         coverage=scores,
         groups=_units(pool),
-        near_duplicates=np.array(pairs, dtype=np.int64).reshape(-1, 2),
-        uncertainty=None if uncertainty is None else np.array([uncertainty[s.id] for s in pool]),
+        near_duplicates=_twins(context, ids),
+        uncertainty=None if unsure is None else np.array([unsure[key] for key in ids]),
+        patches=pool_patches(context, pool, vectors) if objects and queries else None,
+        scenes=_scenes(pool, settings.scene, settings.per_scene),
     )
+    evidence = selection.Evidence(
+        queries=tuple(queries),
+        pending=tuple(s.id for s in pool if s.status is Status.PENDING),
+        labelled=labelled_vectors(context, name, mix=mix),
+        cluster_cosine=settings.cluster_cosine,
+    )
+    age = f"coverage scores of {about['at']}, with {about['occupied']} samples already taken"
+    return Gathered(candidates, evidence, name, (age,))
+
+
+def _twins(context: Context, ids: Sequence[str]) -> NDArray[np.int64]:
+    """Near-duplicates in the open pool as pairs of rows (m, 2)."""
+    with context.store.read() as connection:
+        twins = samples.load_near_duplicates(connection)
+    place = {key: row for row, key in enumerate(ids)} if twins else {}
+    pairs = [(place[a], place[b]) for a, b in twins if a in place and b in place]
+    return np.array(pairs, dtype=np.int64).reshape(-1, 2)
+
+
+def _scenes(pool: Sequence[Sample], rule: str, cap: int) -> Scenes | None:
+    """The scene of each sample; where the rule names none, a sample is a scene of its own."""
+    if rule == "none":
+        return None
+    of = GroupRule(rule, None, setting="select.scene")
+    return Scenes(_numbered([of.group(s.path) or f"sample {s.id}" for s in pool]), cap)
 
 
 def _units(pool: Sequence[Sample]) -> NDArray[np.int64] | None:
     """The number of each sample's group (n,), None where no group is declared."""
     if all(s.group is None for s in pool):
         return None
+    return _numbered([s.group or f"sample {s.id}" for s in pool])
+
+
+def _numbered(names: Sequence[str]) -> NDArray[np.int64]:
     numbers: dict[str, int] = {}
-    return np.array(
-        [numbers.setdefault(s.group or f"sample {s.id}", len(numbers)) for s in pool],
-        dtype=np.int64,
-    )
+    return np.array([numbers.setdefault(name, len(numbers)) for name in names], dtype=np.int64)
 
 
 def labelled_vectors(
@@ -64,29 +122,33 @@ def labelled_vectors(
     return context.vectors.load_vectors(name, [s.sha256 for s in known]) if known else None
 
 
-def failure_queries(context: Context, before: Iteration, name: str) -> list[selection.Query]:
-    """The failures of the last evaluation, each with the vector of its val image."""
+def failure_queries(
+    context: Context, before: Iteration, name: str, *, objects: bool
+) -> list[selection.Query]:
+    """The failures of the last evaluation, each with the vector of its val image or region."""
     if "evaluate" not in before.steps:  # no object was annotated yet, so nothing was trained
         return []
     with context.store.read() as connection:
         found = iterations.load_failures(connection, before.steps["evaluate"].seq)
         where = {s.id: s for s in samples.load(connection, ids={f.sample_id for f in found})}
         schema = samples.schema(connection)
-    ids = sorted(where)
-    known = context.vectors.vector_keys(name)
-    missing = [key for key in ids if where[key].sha256 not in known]
-    if missing:
-        context.say(f"{len(missing)} val images have no vector: embedding them")
-        embed(context)
-    rows = context.vectors.load_vectors(name, [where[key].sha256 for key in ids]) if ids else None
-    place = {key: i for i, key in enumerate(ids)}
+    if not found:
+        return []
+    if objects:
+        rows = failure_vectors(context, found, where)
+    else:
+        keys = [where[f.sample_id].sha256 for f in found]
+        missing = len(set(keys)) - int(context.vectors.having(name, sorted(set(keys))).sum())
+        if missing:
+            context.say(f"{missing} val images have no vector: embedding them")
+            embed(context)
+        rows = context.vectors.load_vectors(name, keys)
     return [
         selection.Query(
             failure=f,
             text=core_failures.describe(f, schema.classes),
             where=where[f.sample_id].path,
-            vector=rows[place[f.sample_id]],
+            vector=row,
         )
-        for f in found
-        if rows is not None
+        for f, row in zip(found, rows, strict=True)
     ]

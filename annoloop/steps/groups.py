@@ -10,23 +10,31 @@ from annoloop.errors import SettingsError
 
 
 class GroupRule:
-    """`split.group` as a function of a sample's path (or of its columns)."""
+    """`split.group`, or `select.scene`, as a function of a sample's path (or of its columns)."""
 
-    def __init__(self, rule: str, columns: Mapping[str, Mapping[str, str]]) -> None:
+    def __init__(
+        self,
+        rule: str,
+        columns: Mapping[str, Mapping[str, str]] | None,
+        *,
+        setting: str = "split.group",
+    ) -> None:
         kind, _, argument = rule.partition(":")
-        if kind not in {"none", "folder", "column", "rule"}:
+        kinds = {"none", "folder", "rule"} | (set() if columns is None else {"column"})
+        if kind not in kinds:
+            column = "column:NAME, " if "column" in kinds else ""
             raise SettingsError(
-                f"split.group {rule!r} is not known",
-                fix="Use none, folder, column:NAME, or rule:REGEX with one group in parentheses.",
+                f"{setting} {rule!r} is not known",
+                fix=f"Use none, folder, {column}or rule:REGEX with one group in parentheses.",
             )
-        self.kind, self.argument, self.columns = kind, argument, columns
+        self.kind, self.argument, self.columns = kind, argument, columns or {}
         self.pattern: re.Pattern[str] | None = None
         if kind == "rule":
             try:
                 self.pattern = re.compile(argument)
             except re.error as error:
                 raise SettingsError(
-                    f"split.group {rule!r} is not a regular expression: {error}",
+                    f"{setting} {rule!r} is not a regular expression: {error}",
                     fix="Mend the expression; its first parenthesis is the group.",
                 ) from error
 

@@ -42,6 +42,7 @@ def score(context: Context) -> ScoreResult:
         coverage.make_draws(vectors, draws, rng=np.random.default_rng(settings.select.seed)),
         n_neighbours=settings.coverage.neighbours,
         occupied=occupied,
+        conditional=True,
         progress=lambda done, total, what: context.progress(done, total, what),
     )
     candidates = np.flatnonzero(~occupied)

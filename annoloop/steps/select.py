@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -10,19 +11,18 @@ from typing import Any
 import numpy as np
 
 from annoloop.core import selection
-from annoloop.errors import BatchOpenError, BusyError, GoldenError, NotReadyError
+from annoloop.errors import BatchOpenError, BusyError, GoldenError, NotReadyError, SettingsError
 from annoloop.records import Batch, BatchKind, Pick, Selection, Split, Status
 from annoloop.results_batches import SelectResult
 from annoloop.steps.blind import OPEN, blind_golden, default_size, shuffled
-from annoloop.steps.candidates import candidates_of, failure_queries, labelled_vectors
+from annoloop.steps.budget import price
+from annoloop.steps.candidates import gather
 from annoloop.steps.context import Context, refuse_locked
 from annoloop.steps.contrast import contrast
 from annoloop.steps.decide import ensure_decided
-from annoloop.steps.score import ensure_scored
 from annoloop.steps.signal import signal_notes
 from annoloop.steps.split import ensure_split
 from annoloop.steps.summary import view
-from annoloop.steps.uncertainty import pool_uncertainty
 from annoloop.store import batches, db, iterations, samples
 from annoloop.store.iterations import Iteration
 
@@ -31,12 +31,25 @@ ID = re.compile(r"\b[0-9a-f]{16}\b")
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What was asked of select; None takes the design's default."""
+    """What was asked of select; None takes the design's default.
+
+    At most one of `size` (images), `boxes` and `minutes`. Raises SettingsError otherwise.
+    """
 
     size: int | None = None
+    boxes: float | None = None
+    minutes: float | None = None
     mix: Mapping[str, float] | None = None
     seed: int | None = None
     dry_run: bool = False
+
+    def __post_init__(self) -> None:
+        asked = [one for one in (self.size, self.boxes, self.minutes) if one is not None]
+        if len(asked) > 1 or any(not 0 < one < math.inf for one in asked):
+            raise SettingsError(
+                f"a batch of size {self.size}, {self.boxes} boxes and {self.minutes} minutes",
+                fix="Ask for one of them, above 0: `--size`, `--boxes` or `--minutes`.",
+            )
 
 
 def select(context: Context, wish: Wish) -> SelectResult:
@@ -62,7 +75,7 @@ class Plan:
     mix: Mapping[str, float]
     paths: Mapping[str, str]
     notes: tuple[str, ...]
-    summary: Mapping[str, float]
+    summary: Mapping[str, Any]
 
 
 def _ready(context: Context) -> Iteration | None:
@@ -93,52 +106,44 @@ def _ready(context: Context) -> Iteration | None:
 def _plan(context: Context, wish: Wish, before: Iteration | None) -> Plan:
     with context.store.read() as connection:
         pool = samples.load(connection, split=Split.POOL, statuses=OPEN)
-        twins = samples.load_near_duplicates(connection)
     refuse_locked(pool, what="selected")
     if not pool:
         raise NotReadyError(
             "no unlabeled image is left in the pool",
             fix="Add images and run `annoloop ingest`; new images join the pool.",
         )
-    scores, about = ensure_scored(context, [s.id for s in pool])
     settings = context.settings.select
-    size = (
-        wish.size
-        if wish.size is not None
-        else default_size(context, len(pool), first=before is None)
-    )
-    mix = dict(wish.mix or settings.mix)
-    if before is None:
-        mix = {"coverage": 1.0} if wish.mix is None else mix
-    name = str(about["embedder"])
-    unsure = pool_uncertainty(context, pool) if before and mix.get("uncertainty") else None
-    candidates = candidates_of(context, pool, scores, name=name, twins=twins, uncertainty=unsure)
-    evidence = selection.Evidence(
-        queries=tuple(failure_queries(context, before, name)) if before is not None else (),
-        pending=tuple(s.id for s in pool if s.status is Status.PENDING),
-        labelled=labelled_vectors(context, name, mix=mix),
-        cluster_cosine=settings.cluster_cosine,
-    )
+    first = {"coverage": 1.0} if before is None else None
+    mix = dict(wish.mix or first or settings.mix)
+    paid = price(context, pool, boxes=wish.boxes, minutes=wish.minutes)
+    gathered = gather(context, pool, mix=mix, before=before, price=paid)
     seed = settings.seed if wish.seed is None else wish.seed
-    chosen = selection.select(
-        candidates,
-        evidence,
-        size=size,
-        mix=mix,
-        strategies=context.strategies(mix),
-        rng=np.random.default_rng([seed, 0 if before is None else before.number + 1]),
-    )
+    seeds = [seed, 0 if before is None else before.number + 1]
+    strategies = context.strategies(mix)
+
+    def choose(size: int) -> Selection:
+        rng = np.random.default_rng(seeds)
+        known = (gathered.candidates, gathered.evidence)
+        return selection.select(*known, size=size, mix=mix, strategies=strategies, rng=rng)
+
+    spent: tuple[str, ...] = ()
+    if paid is None:
+        chosen = choose(wish.size or default_size(context, len(pool), first=before is None))
+    else:
+        chosen, words = paid.largest(choose)
+        spent = (words, *paid.words)
     if not chosen.picks:
         raise NotReadyError(
-            f"no whole group of the pool fits into {size} images: {'; '.join(chosen.notes)}",
+            f"no whole group of the pool fits into {chosen.asked} images: "
+            f"{'; '.join(chosen.notes)}",
             fix="Ask for more with `--size`: groups are taken whole.",
         )
-    age = f"coverage scores of {about['at']}, with {about['occupied']} samples already taken"
     paths = {s.id: s.path for s in pool}
     chosen = replace(chosen, picks=tuple(_readable(p, paths) for p in chosen.picks))
-    signal = signal_notes(context, name) if evidence.queries else ()
-    differs = contrast(context, candidates, chosen, name=name)
-    return Plan(chosen, seed, mix, paths, (age, *chosen.notes, *signal), differs)
+    signal = signal_notes(context, gathered.embedder) if gathered.evidence.queries else ()
+    differs = contrast(context, gathered.candidates, chosen, name=gathered.embedder)
+    notes = (*gathered.notes, *spent, *chosen.notes, *signal)
+    return Plan(chosen, seed, mix, paths, notes, differs)
 
 
 def _readable(pick: Pick, paths: Mapping[str, str]) -> Pick:

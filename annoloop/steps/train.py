@@ -185,6 +185,24 @@ def predictions(
     return {s.id: known[s.id] for s in wanted}
 
 
+def pool_predictions(
+    context: Context, pool: Sequence[Sample]
+) -> tuple[str, dict[str, tuple[Detection, ...]]]:
+    """The newest model and its detections on pool samples; predicts what is missing, and says so.
+
+    Raises NotReadyError without a model.
+    """
+    model = newest_model(context)
+    known = context.vectors.load_predictions(model, {s.id for s in pool}) or {}
+    if len(known) < len(pool):
+        context.say(
+            f"{len(pool) - len(known)} pool images have no predictions of {model}: "
+            "predicting (annoloop predict)"
+        )
+        known = predictions(context, model, pool)
+    return model, known
+
+
 def _predict(
     context: Context, model: str, wanted: Sequence[Sample], classes: Sequence[str]
 ) -> Iterator[tuple[str, tuple[Detection, ...]]]:

@@ -175,13 +175,15 @@ class VectorStore:
         data = self._open("predictions", model)
         if data is None:
             return None
-        table = _table(data)
+        if ids is None:
+            table = _table(data)
+        else:
+            places = _places(data, sorted(set(ids)), "id")
+            table = _table(data, rows=places[places >= 0])
         rows = zip(table["id"].to_pylist(), table["detections"].to_pylist(), strict=True)
-        wanted = None if ids is None else set(ids)
         return {
             key: tuple(Detection(int(c), (x, y, w, h), s) for c, x, y, w, h, s in found)
             for key, found in rows
-            if wanted is None or key in wanted
         }
 
     def copy_to(self, folder: Path, *, models: Collection[str]) -> list[str]:
@@ -245,9 +247,10 @@ class VectorStore:
             ) from error
 
 
-<<<<<<< HEAD
 def _table(
-    data: Any, columns: Sequence[str] | None = None, rows: Sequence[int] | NDArray[np.int64] | None = None
+    data: Any,
+    columns: Sequence[str] | None = None,
+    rows: NDArray[np.int64] | None = None,
 ) -> Any:
     with _healthy(Path(data.uri)):
         return data.to_table(columns) if rows is None else data.take(rows, columns=columns)
@@ -264,13 +267,14 @@ def _healthy(file: Path) -> Iterator[None]:
             fix=f"Remove it (`rm -r {file}`) and run the command again: it is derived data, and "
             "will be computed again.",
         ) from error
-=======
-def _places(data: Any, keys: Sequence[str]) -> NDArray[np.int64]:
+
+
+def _places(data: Any, keys: Sequence[str], column: str = "key") -> NDArray[np.int64]:
     """Where each key stands in a data set, (len(keys),); -1 where it does not."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    stored = _table(data, ["key"])["key"].combine_chunks()
+    stored = _table(data, [column])[column].combine_chunks()
     places = pc.index_in(pa.array(list(keys), stored.type), value_set=stored)
     return np.asarray(pc.fill_null(places, -1), dtype=np.int64)
 
@@ -278,7 +282,6 @@ def _places(data: Any, keys: Sequence[str]) -> NDArray[np.int64]:
 def _rows(column: Any, width: int) -> NDArray[np.float32]:
     flat = np.asarray(column.flatten(), dtype=np.float32)
     return flat.reshape(-1, width)
->>>>>>> 71a3c48 (select reads each sample once: ids alone where ids do, vectors by block, signal on a sample, one search of the pool)
 
 
 def _written(file: Path) -> bool:

@@ -1,10 +1,12 @@
 """How a batch differs from the pool: distances by hand, clusters and boxes counted."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from annoloop.core import contrast
-from annoloop.core.contrast import clusters_touched, distances, expected_boxes
+from annoloop.core.contrast import believed_boxes, clusters_touched, distances
 from annoloop.records import Detection, Pick
 
 
@@ -50,4 +52,8 @@ def test_clusters_and_boxes():
     }
     assert clusters_touched([pick()]) == {}
     boxes = [Detection(0, (0, 0, 1, 1), score) for score in (0.5, 0.25, 0.01)]
-    assert expected_boxes([boxes, [], boxes[:1]]) == 1.25
+    assert believed_boxes([boxes, [], [replace(boxes[0], class_id=1)]], classes=2).tolist() == [
+        [0.75, 0.0],
+        [0.0, 0.0],
+        [0.0, 0.5],
+    ]

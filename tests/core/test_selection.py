@@ -1,6 +1,7 @@
 """The mix: exact size, no overlap, whole groups, exact shares, same seed same batch, reasons."""
 
-from dataclasses import asdict
+from collections import Counter
+from dataclasses import asdict, replace
 from itertools import combinations
 
 import numpy as np
@@ -9,6 +10,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from annoloop.core import selection
+from annoloop.core.draft import Scenes
+from annoloop.core.patches import Patches
 from annoloop.core.selection import Candidates, Evidence, Query, Ranking, select
 from annoloop.errors import InputError, SettingsError, VectorError
 from annoloop.records import Failure, FailureType, Shortfall
@@ -336,6 +339,33 @@ def test_near_duplicates_come_in_last_where_nothing_else_is_left():
     assert chosen.notes == ("1 near-duplicates of picks came in: nothing else was left",)
 
 
+def test_few_picks_of_one_scene_while_others_have_any():
+    scenes = Scenes(np.repeat([0, 1, 2], [20, 3, 1]), cap=2)
+    candidates = replace(pool(24), scenes=scenes)
+    chosen = draw(candidates, size=5)
+    assert sorted(Counter(scenes.numbers[[int(i[1:]) for i in ids_of(chosen)]]).values()) == [
+        1,
+        2,
+        2,
+    ]
+    assert not any("scenes" in note for note in chosen.notes)
+    fuller = draw(candidates, size=8)
+    assert len(fuller.picks) == 8
+    assert "3 images of scenes that are full came in: nothing else was left" in fuller.notes
+    late = [p.reason for p in fuller.picks if "let in because nothing else was left" in p.reason]
+    assert len(late) == 3
+    assert all("its scene has 2 picks already" in reason for reason in late)
+
+
+def test_groups_stay_whole_where_a_scene_is_full():
+    scenes = Scenes(np.zeros(6, dtype=np.int64), cap=2)
+    candidates = replace(pool(6, groups=[0, 0, 0, 1, 2, 3]), scenes=scenes)
+    chosen = draw(candidates, size=4)
+    assert len(chosen.picks) == 4
+    with pytest.raises(InputError, match="scene"):
+        replace(pool(5), scenes=scenes)
+
+
 def test_near_duplicates_of_pending_samples_stay_out():
     candidates = pool(6, pairs=[(2, 4)])
     candidates.coverage[:] = [0.1, 0.2, 0.3, 0.4, 0.9, 0.5]
@@ -360,12 +390,21 @@ def problems(draw):
     if draw(st.booleans()):
         groups = rng.integers(0, draw(st.integers(1, n)), n)
     pairs = rng.integers(0, n, (draw(st.integers(0, n)), 2))
+    scenes = patches = None
+    if draw(st.booleans()):
+        scenes = Scenes(rng.integers(0, draw(st.integers(1, n)), n), draw(st.integers(1, 3)))
+    if draw(st.booleans()):
+        owners = np.concatenate([np.arange(n), rng.integers(0, n, draw(st.integers(0, 2 * n)))])
+        vectors = rng.integers(-2, 3, (len(owners), 2)).astype(np.float32)
+        patches = Patches(vectors, owners, rng.random((len(owners), 4)))
     candidates = Candidates(
         tuple(f"s{i:02}" for i in range(n)),
         rng.integers(-2, 3, (n, 2)).astype(np.float32),
         rng.integers(0, 4, n) / 4,
         groups,
         pairs[pairs[:, 0] != pairs[:, 1]],
+        patches=patches,
+        scenes=scenes,
     )
     queries = tuple(
         query(rng.integers(-2, 3, 2), image=f"{i}.jpg", price=float(rng.integers(3)))
@@ -448,6 +487,10 @@ def test_same_seed_same_batch_whatever_the_order_of_the_rows(problem, seed, shuf
         candidates.coverage[order],
         None if candidates.groups is None else 100 - candidates.groups[order],
         place[candidates.near_duplicates][:, ::-1],
+        patches=candidates.patches
+        and replace(candidates.patches, owners=place[candidates.patches.owners]),
+        scenes=candidates.scenes
+        and replace(candidates.scenes, numbers=candidates.scenes.numbers[order]),
     )
     again = draw(
         shuffled, Evidence(known.queries[::-1], known.pending[::-1]), size=size, mix=mix, seed=seed
@@ -457,11 +500,19 @@ def test_same_seed_same_batch_whatever_the_order_of_the_rows(problem, seed, shuf
 
 @settings(max_examples=60, deadline=None)
 @given(problems())
-def test_near_duplicates_are_apart_unless_nothing_else_is_left(problem):
+def test_what_is_held_back_stays_out_unless_nothing_else_is_left(problem):
     candidates, known, size, mix = problem
     assume(candidates.groups is None and not known.pending)
     picked = set(ids_of(draw(candidates, known, size=size, mix=mix)))
     names = [{candidates.ids[a], candidates.ids[b]} for a, b in candidates.near_duplicates]
-    if any(pair <= picked for pair in names):
-        beside = set().union(*(pair for pair in names if pair & picked))
-        assert set(candidates.ids) - picked <= beside
+    held = set().union(*(pair for pair in names if pair & picked))
+    broken = any(pair <= picked for pair in names)
+    if candidates.scenes is not None:
+        numbers, cap = candidates.scenes.numbers, candidates.scenes.cap
+        inside = np.bincount(numbers[np.isin(candidates.ids, list(picked))], minlength=len(numbers))
+        held |= {
+            key for key, scene in zip(candidates.ids, numbers, strict=True) if inside[scene] >= cap
+        }
+        broken |= bool((inside > cap).any())
+    if broken:
+        assert set(candidates.ids) - picked <= held
