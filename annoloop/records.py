@@ -292,6 +292,7 @@ class ForeignImage:
     sample_id: str | None = None
     answer: Answer | None = None
     why: str | None = None
+    seconds: float | None = None
     split: str | None = None
     columns: Mapping[str, str] = field(default_factory=dict)
 

@@ -1,7 +1,7 @@
 """COCO object-detection JSON: https://cocodataset.org/#format-data.
 
 Beyond COCO's own keys these are written and understood. On images: `annoloop_id` (our sample id),
-`reviewed` (a person looked), `answer` (complete, empty, unsure, unusable) and `why`. On
+`reviewed` (a person looked), `answer` (complete, empty, unsure, unusable), `why` and `seconds`. On
 annotations: `difficult`, Pascal VOC's flag.
 """
 
@@ -29,7 +29,17 @@ from annoloop.records import (
 
 MISSING = object()
 
-KNOWN_KEYS = {"id", "file_name", "width", "height", "reviewed", "annoloop_id", "answer", "why"}
+KNOWN_KEYS = {
+    "id",
+    "file_name",
+    "width",
+    "height",
+    "reviewed",
+    "annoloop_id",
+    "answer",
+    "why",
+    "seconds",
+}
 """Keys of an image row that have a field of their own."""
 
 
@@ -237,6 +247,7 @@ def _image(row: Mapping[str, Any], where: str) -> ForeignImage:
         sample_id=ours,
         answer=None if answer is None else Answer(answer),
         why=why,
+        seconds=_seconds(row, where),
         # Whatever else a row says (video_id, patient, …) can be the group of the sample.
         columns={
             key: str(value).encode("utf-8", "backslashreplace").decode()
@@ -244,6 +255,15 @@ def _image(row: Mapping[str, Any], where: str) -> ForeignImage:
             if key not in KNOWN_KEYS and isinstance(value, str | int | float)
         },
     )
+
+
+def _seconds(row: Mapping[str, Any], where: str) -> float | None:
+    if row.get("seconds") is None:
+        return None
+    given: float = _field(row, "seconds", (int, float), where=where)
+    if not 0 <= given < math.inf:
+        raise _bad(where, f"took {given} seconds")
+    return float(given)
 
 
 def _pixels(row: Mapping[str, Any], key: str, where: str) -> int | None:

@@ -84,6 +84,7 @@ def import_answers(
                 answer=answer,
                 labels=labels,
                 why=image.why,
+                seconds=image.seconds,
                 at=context.now(),
             )
         )

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from annoloop.errors import NotReadyError, SettingsError
+from annoloop.errors import InputError, NotReadyError, SettingsError
 from annoloop.project import Project
 from annoloop.records import Source
 
@@ -51,6 +51,22 @@ def test_before_there_is_a_model_reference_labels_tell_the_mean(project: Project
 def test_minutes_need_recorded_times(loose: Project, tmp_path: Path) -> None:
     with pytest.raises(NotReadyError, match="0 answers have a recorded time"):
         loose.select(minutes=10)
+    loose.select(size=12)
+    loose.batch_export("v1", tmp_path / "out", to="coco")
+    file = next((tmp_path / "out").rglob("*.json"))
+    document = json.loads(file.read_text())
+    for image in document["images"]:
+        image |= {"answer": "empty", "seconds": 60.0}
+    file.write_text(json.dumps(document))
+    loose.annotate_import(file, batch="v1", annotator="ann")
+    loose.annotate_close("v1")
+    chosen = loose.select(minutes=7, dry_run=True)
+    assert chosen.size == 7
+    assert any("60.0 s an image and 0.0 s a box" in note for note in chosen.notes)
+    document["images"][0]["seconds"] = -1
+    file.write_text(json.dumps(document))
+    with pytest.raises(InputError, match=r"images\[0\].*-1 seconds"):
+        loose.annotate_import(file, batch="v1", annotator="ann")
 
 
 @pytest.mark.parametrize(
