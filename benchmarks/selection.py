@@ -182,7 +182,13 @@ def peak() -> float:
     return int(line.split()[1]) / 1024
 
 
-def child(folder: Path, mix: dict[str, float] | None) -> None:
+def child(folders: list[Path], mix: dict[str, float] | None) -> None:
+    """The first selection of a process, and one more in the same process on another copy."""
+    first, again = (timed(folder, mix) for folder in folders)
+    print(json.dumps(first | {"again": again["seconds"], "again_cpu": again["cpu"]}))
+
+
+def timed(folder: Path, mix: dict[str, float] | None) -> dict[str, float]:
     start, work = time.perf_counter(), time.process_time()
     project = Project(folder)
     with project.store.read() as connection:
@@ -194,7 +200,7 @@ def child(folder: Path, mix: dict[str, float] | None) -> None:
     end = time.perf_counter()
     assert golden.history
     assert chosen.size == chosen.asked
-    row = {
+    return {
         "pool": left,
         "batch": chosen.size,
         "golden": middle - start,
@@ -203,14 +209,14 @@ def child(folder: Path, mix: dict[str, float] | None) -> None:
         "cpu": time.process_time() - work,
         "peak": peak(),
     }
-    print(json.dumps(row))
 
 
 def measure(folder: Path, mix: str) -> dict[str, float]:
-    copy = folder.with_name("copy")
-    shutil.copytree(folder, copy)
+    copies = [folder.with_name("first"), folder.with_name("second")]
+    for copy in copies:
+        shutil.copytree(folder, copy)
     try:
-        command = [sys.executable, __file__, "--child", str(copy), "--mix", mix]
+        command = [sys.executable, __file__, "--mix", mix, "--child", *map(str, copies)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             raise SystemExit(done.stderr[-3000:])
@@ -218,7 +224,8 @@ def measure(folder: Path, mix: str) -> dict[str, float]:
         print(folder, mix, found, file=sys.stderr, flush=True)
         return found
     finally:
-        shutil.rmtree(copy)
+        for copy in copies:
+            shutil.rmtree(copy)
 
 
 def main() -> None:
@@ -226,7 +233,7 @@ def main() -> None:
     parser.add_argument("--sizes", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--mix", default="coverage=0.3,targeted=0.7")
-    parser.add_argument("--child", type=Path)
+    parser.add_argument("--child", type=Path, nargs=2)
     given = parser.parse_args()
     if given.child:
         shares = dict(pair.split("=") for pair in given.mix.split(","))
@@ -249,13 +256,14 @@ def write(given: argparse.Namespace, found: dict[int, list[dict[str, float]]]) -
         f"Golden statistics, a batch by {given.mix}, and its commit, on generated projects with "
         f"vectors of {WIDTH} numbers, one iteration behind them and {FAILURES} failures. Medians "
         f"of {given.repeats} (least – greatest), each in a fresh process on a fresh copy, imports "
-        f"and the loading of compiled kernels included; {os.cpu_count()} cores. Measured on "
+        "and the loading of compiled kernels included; *again* is one more in the same process on "
+        f"another copy, as in a notebook; {os.cpu_count()} cores. Measured on "
         f"{date.today().isoformat()} by the command at the head of `selection.py`. CPU seconds are "
         "those of both cores together.",
         "",
         "| samples | open pool | batch | seconds | golden statistics | select and commit | "
-        "CPU seconds | peak MiB |",
-        "|" + " --- |" * 8,
+        "CPU seconds | again, seconds | again, CPU seconds | peak MiB |",
+        "|" + " --- |" * 10,
     ]
     for n, rows in found.items():
         median = {key: statistics.median(r[key] for r in rows) for key in rows[0]}
@@ -263,7 +271,8 @@ def write(given: argparse.Namespace, found: dict[int, list[dict[str, float]]]) -
         lines.append(
             f"| {n:,} | {median['pool']:,.0f} | {median['batch']:,.0f} | {median['seconds']:.1f} "
             f"({min(seconds):.1f} – {max(seconds):.1f}) | {median['golden']:.2f} | "
-            f"{median['select']:.1f} | {median['cpu']:.1f} | {median['peak']:,.0f} |"
+            f"{median['select']:.1f} | {median['cpu']:.1f} | {median['again']:.2f} | "
+            f"{median['again_cpu']:.2f} | {median['peak']:,.0f} |"
         )
     lines += [
         "",

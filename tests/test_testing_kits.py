@@ -11,6 +11,7 @@ import pytest
 
 from annoloop.errors import InputError, TrainerError
 from annoloop.records import Detection, ForeignDataset, ForeignImage, Label, LabeledImage, ModelCard
+from annoloop.testing_crops import CropEmbedderContract
 from annoloop.testing_kits import (
     EmbedderContract,
     ReaderCase,
@@ -53,6 +54,25 @@ class Short(Fixed):
 def test_bad_rows_fail(embedder, says):
     with pytest.raises(AssertionError, match=says):
         EmbedderContract().test_a_finite_row_for_every_file(embedder, FILES)
+
+
+class Cropping(Fixed):
+    def embed_crops(self, files, boxes):
+        return self.embed([box for of_one in boxes for box in of_one])
+
+
+def test_regions_that_are_not_looked_at_fail():
+    boxes = [[(0, 0, 1, 1), (1, 1, 1, 1)], [], [(0, 0, 2, 2)]]
+    kit, files = CropEmbedderContract(), ["a.png", "b.png", "c.png"]
+    kit.test_a_finite_row_for_every_box(Cropping(lambda i: (i, 1)), files, boxes)
+    with pytest.raises(AssertionError, match="two regions differ"):
+        kit.test_a_region_is_described_by_itself(Cropping(lambda i: (1, 1)), files, boxes)
+    with pytest.raises(AssertionError):
+        kit.test_a_region_is_described_by_itself(Cropping(lambda i: (i, 1)), files, boxes)
+    with pytest.raises(AssertionError):
+        kit.test_the_region_of_all_is_the_image(Cropping(lambda i: (i, 1)), files, boxes)
+    with pytest.raises(AssertionError, match="finite"):
+        kit.test_a_finite_row_for_every_box(Cropping(lambda i: (i, np.inf)), files, boxes)
 
 
 def test_vectors_of_position_or_of_nothing_fail():

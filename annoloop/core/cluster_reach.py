@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from annoloop.core.clusters import Cluster
-from annoloop.core.neighbours import nearest
 from annoloop.core.patches import Patches
+from annoloop.core.search import Search
 from annoloop.core.targeting import stacked
 
 ENTRIES = 1 << 22
@@ -57,7 +57,7 @@ def reach(
     sizes = np.array([len(cluster.probes) for cluster in clusters])
     alone = limits + limits // 4 + 1  # what one member needs, some rows being closed
     depth = max(depth, per * int(np.minimum(alone, -(-SPARE * limits // sizes)).max()))
-    search = _Search(clusters)
+    search = _Asked(clusters, pool)
     while True:
         depth = min(depth, len(pool.vectors))
         found = search.run(pool, limits=limits, closed=closed, names=names, depth=depth)
@@ -67,10 +67,10 @@ def reach(
         depth *= 2
 
 
-class _Search:
+class _Asked:
     """The clusters' distinct vectors, and which members of which clusters each stands for."""
 
-    def __init__(self, clusters: Sequence[Cluster]) -> None:
+    def __init__(self, clusters: Sequence[Cluster], pool: Patches) -> None:
         rows = [stacked(cluster.probes) + np.float32(0.0) for cluster in clusters]
         owners = np.repeat(np.arange(len(rows)), [len(part) for part in rows])
         members = np.concatenate([np.arange(len(part)) for part in rows])
@@ -79,6 +79,7 @@ class _Search:
         self.owners, self.members = owners[order], members[order]
         self.starts = np.searchsorted(where.ravel()[order], np.arange(len(self.vectors) + 1))
         self.count = len(clusters)
+        self._search = Search(pool.vectors, queries=len(self.vectors))
 
     def run(
         self,
@@ -96,7 +97,7 @@ class _Search:
         step = max(1, ENTRIES // depth)
         for first in range(0, len(self.vectors), step):
             part = self.vectors[first : first + step]
-            cosines, positions = nearest(part, pool.vectors, k=depth, names=names)
+            cosines, positions = self._search.nearest(part, k=depth, names=names)
             pieces: dict[int, list[Reach]] = {}
             for at in range(self.starts[first], self.starts[first + len(part)]):
                 row = int(np.searchsorted(self.starts, at, side="right")) - 1 - first

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from annoloop.core.neighbours import nearest
 from annoloop.core.patches import Patches, patches_of
+from annoloop.core.search import Search
 from annoloop.errors import VectorError
 from annoloop.records import Box, Failure
 
@@ -159,13 +159,14 @@ def rank_neighbours(
     if not asked or want < 1:
         none = np.empty(0, dtype=np.int64)
         return Neighbours(asked, none, none.astype(np.float32), none, none, ())
-    searched = stacked(asked)
+    asking = stacked(asked)
+    search = Search(patches.vectors, queries=len(asking))
     # So many neighbours of one probe alone are enough.
     limit = (want + int(closed.sum())) * int(sizes.max(initial=1))
     depth = max(per_query, -(-2 * want // len(asked)))
     while True:
         depth = min(depth, limit)
-        found = _reached(searched, patches, depth=depth, names=names)
+        found = _reached(search, asking, patches.owners, depth=depth, names=names)
         free = found.rows(~closed[found.positions])
         if len(free.positions) >= want or depth >= limit:
             break
@@ -189,23 +190,23 @@ def stacked(asked: Sequence[Probe]) -> NDArray[np.float32]:
 
 
 def _reached(
-    searched: NDArray[np.float32],
-    pool: Patches,
+    search: Search,
+    asking: NDArray[np.float32],
+    owners: NDArray[np.int64],
     *,
     depth: int,
     names: Sequence[str] | None,
 ) -> _Found:
-    """Each row among the `depth` nearest of any probe, once, with the probe that it belongs to."""
+    """Each candidate among the `depth` nearest of any probe, once, with its probe."""
     step = max(1, ENTRIES // depth)
     none = np.empty(0, dtype=np.int64)
     best = _Found(none, none, none, none.astype(np.float32), none)
-    for first in range(0, len(searched), step):
-        cosines, positions = nearest(
-            searched[first : first + step], pool.vectors, k=depth, names=names
-        )
+    for first in range(0, len(asking), step):
+        part = asking[first : first + step]
+        cosines, positions = search.nearest(part, k=depth, names=names)
         count, width = positions.shape
         table = _Found(
-            pool.owners[positions.ravel()],
+            owners[positions.ravel()],
             positions.ravel(),
             np.tile(np.arange(1, width + 1, dtype=np.int64), count),
             cosines.ravel(),

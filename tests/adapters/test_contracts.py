@@ -13,8 +13,8 @@ from annoloop.adapters.coco import CocoReader, CocoWriter
 from annoloop.adapters.pixels import PixelsEmbedder
 from annoloop.adapters.voc import VocReader, VocWriter
 from annoloop.adapters.yolo import YoloReader, YoloWriter
+from annoloop.testing_crops import CropEmbedderContract
 from annoloop.testing_kits import (
-    EmbedderContract,
     ReaderCase,
     ReaderContract,
     TrainerContract,
@@ -30,7 +30,7 @@ LABELS = {
 """Labels of three images of 80 × 40 pixels."""
 
 
-class TestPixels(EmbedderContract):
+class TestPixels(CropEmbedderContract):
     @pytest.fixture
     def embedder(self):
         return PixelsEmbedder()

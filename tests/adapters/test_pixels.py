@@ -44,6 +44,14 @@ def test_a_vector_depends_on_its_image_alone(tmp_path):
     np.testing.assert_array_equal(together, alone)
 
 
+def test_a_region_is_described_like_an_image_of_its_own(tmp_path):
+    whole = picture(3)
+    file = save(tmp_path, "whole.png", whole)
+    part = save(tmp_path, "part.png", whole[10:40, 20:70])
+    rows = PixelsEmbedder().embed_crops([file, part], [[(20.0, 10.0, 50.0, 30.0)], []])
+    np.testing.assert_array_equal(rows, PixelsEmbedder().embed([part]))
+
+
 def test_more_images_than_one_chunk(tmp_path):
     files = [save(tmp_path, f"{i}.png", picture(i, 16, 12)) for i in range(3)]
     many = PixelsEmbedder().embed(files * 50)
