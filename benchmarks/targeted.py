@@ -110,10 +110,10 @@ def main() -> None:
     lines = [
         "# Targeted search",
         "",
-        f"The {WANTED} nearest of each failure in a pool of vectors {WIDTH} wide (300 clusters, half "
-        f"of each row noise). Medians of {given.repeats}, each in a fresh process, in turn; "
-        f"{os.cpu_count()} cores. Measured on {date.today().isoformat()} by the command at the head "
-        "of `targeted.py`. *Added* is memory beside the vectors. *numpy* is the whole table of "
+        f"The {WANTED} nearest of each failure in a pool of vectors {WIDTH} wide (300 clusters, "
+        f"half of each row noise). Medians of {given.repeats}, each in a fresh process, in turn; "
+        f"{os.cpu_count()} cores. Measured on {date.today().isoformat()} by the command at the "
+        "head of `targeted.py`. *Added* is memory beside the vectors. *numpy* is the whole table of "
         "cosines, a hundred failures at a time; *exact* is what selection does up to "
         f"{EXACT / 1e9:.1f} billion pairs, *lists* what it does above ({LISTS} lists, of which a "
         f"failure sees a {LOOKED_AT}th of the pool; making them is included).",
