@@ -113,8 +113,8 @@ def main() -> None:
         f"The {WANTED} nearest of each failure in a pool of vectors {WIDTH} wide (300 clusters, "
         f"half of each row noise). Medians of {given.repeats}, each in a fresh process, in turn; "
         f"{os.cpu_count()} cores. Measured on {date.today().isoformat()} by the command at the "
-        "head of `targeted.py`. *Added* is memory beside the vectors. *numpy* is the whole table of "
-        "cosines, a hundred failures at a time; *exact* is what selection does up to "
+        "head of `targeted.py`. *Added* is memory beside the vectors. *numpy* is the whole table "
+        "of cosines, a hundred failures at a time; *exact* is what selection does up to "
         f"{EXACT / 1e9:.1f} billion pairs, *lists* what it does above ({LISTS} lists, of which a "
         f"failure sees a {LOOKED_AT}th of the pool; making them is included).",
         "",

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from annoloop.core import failures as core_failures
 from annoloop.core import selection
 from annoloop.core.draft import Scenes
+from annoloop.core.search import approximate
 from annoloop.records import Sample, Split, Status
 from annoloop.steps.budget import Price
 from annoloop.steps.context import Context
@@ -78,8 +79,13 @@ def gather(
         labelled=labelled_vectors(context, name, mix=mix),
         cluster_cosine=settings.cluster_cosine,
     )
-    age = f"coverage scores of {about['at']}, with {about['occupied']} samples already taken"
-    return Gathered(candidates, evidence, name, (age,))
+    notes = [f"coverage scores of {about['at']}, with {about['occupied']} samples already taken"]
+    looked_at = len(ids) if candidates.patches is None else len(candidates.patches.owners)
+    if approximate(len({q.vector.tobytes() for q in queries}), looked_at):
+        notes.append(
+            "neighbours of failures are approximate: the pool is large (docs/selection.md)"
+        )
+    return Gathered(candidates, evidence, name, tuple(notes))
 
 
 def _twins(context: Context, ids: Sequence[str]) -> NDArray[np.int64]:

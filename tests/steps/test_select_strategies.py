@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
+from annoloop.core import coverage
 from annoloop.project import Project
-from annoloop.records import Status
+from annoloop.records import Split, Status
 from annoloop.steps.candidates import labelled_vectors
 from annoloop.store import samples
 
@@ -36,3 +38,20 @@ def test_labelled_vectors_are_read_where_a_source_asks_for_them(evaluated: Proje
             context.vectors.load_vectors(name, [s.sha256 for s in known]).tolist()
         )
         assert labelled_vectors(context, name, mix={"coverage": 0.3, "targeted": 0.7}) is None
+
+
+def test_stored_coverage_holds_back_what_lies_next_to_labelled_images(evaluated: Project) -> None:
+    made = evaluated.score()
+    assert made.occupied > 0
+    with evaluated._alone("check") as context:
+        with context.store.read() as connection:
+            pool = samples.load(connection, split=Split.POOL)
+        vectors = context.vectors.load_vectors(made.embedder, [s.sha256 for s in pool])
+        ids, scores, _ = context.vectors.load_scores()
+    known = np.array([s.status is Status.ANNOTATED for s in pool])
+    draws = coverage.make_draws(vectors, made.draws, rng=np.random.default_rng(made.seed))
+    raw = coverage.zcore(vectors, draws, occupied=known, conditional=True)
+    plain = coverage.zcore(vectors, draws, occupied=known)
+    assert ids == [s.id for s in pool if s.status is not Status.ANNOTATED]
+    np.testing.assert_array_equal(scores, coverage.scale(raw[~known]))
+    assert not np.array_equal(scores, coverage.scale(plain[~known]))
