@@ -11,7 +11,7 @@ from annoloop.core.neighbours import nearest
 from annoloop.core.uncertainty import MIN_SCORE
 from annoloop.records import Detection, Pick
 
-LOOKED_AT = 2_000
+LOOKED_AT = 1_000
 """Pool images from which the pool's distances are estimated; of more, a random choice."""
 
 

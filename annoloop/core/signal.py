@@ -21,7 +21,7 @@ from annoloop.errors import VectorError
 NEIGHBOURS = 5
 FEWEST = 20
 """Marked images below which nothing is said."""
-MOST = 2_000
+MOST = 1_000
 """Images looked at; of more, a random choice."""
 SHUFFLES = 200
 DRAWS = 1_000
@@ -88,7 +88,7 @@ def class_signal(
 
     The interval comes from 1,000 bootstrap samples of images. None where it cannot be told: fewer
     than 20 images with a class that has a neighbour in another group, or every class everywhere.
-    Of more than 2,000 images a random choice is looked at. Raises VectorError where vectors are
+    Of more than 1,000 images a random choice is looked at. Raises VectorError where vectors are
     not finite or not one per image.
     """
     marked = _marked(vectors, classes, groups, rng)

@@ -42,7 +42,7 @@ def _expected(
 ) -> dict[str, Any]:
     """Boxes that the model believes in, of the batch and of as many images of the pool at random.
 
-    Empty unless it predicted on every pick. The pool is judged by 2,000 of its images.
+    Empty unless it predicted on every pick. The pool is judged by 1,000 of its images.
     """
     rng = np.random.default_rng(context.settings.select.seed)
     some = pool
