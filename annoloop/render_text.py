@@ -16,7 +16,11 @@ def value(one: Any) -> str:
     if isinstance(one, float):
         return f"{one:.4g}"
     if isinstance(one, Mapping):
-        return ", ".join(f"{k} {value(v)}" for k, v in one.items()) or "none"
+        parts = (
+            f"{k} ({value(v)})" if isinstance(v, Mapping) else f"{k} {value(v)}"
+            for k, v in one.items()
+        )
+        return ", ".join(parts) or "none"
     if isinstance(one, Problem):
         where = f"{one.file} {one.row}".strip()
         return f"{where}: {one.what} ({one.action})"

@@ -8,11 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from annoloop.errors import NotReadyError
 from annoloop.records import Selection
 
 FEWEST = 10
-"""Answers with a recorded time below which nobody's pace is known."""
+"""Answers with a recorded time from which their pace is known."""
 STEPS = 8
 """Sizes tried by where the budget should end, before halving takes over."""
 
@@ -28,15 +27,8 @@ class Pace:
 def pace(seconds: NDArray[np.float64], boxes: NDArray[np.float64]) -> Pace:
     """The pace of answers from their times (m,) and boxes (m,), by non-negative least squares.
 
-    Times above the 95th percentile are taken for breaks and count as much as that. Raises
-    NotReadyError with fewer than 10 answers.
+    Times above the 95th percentile are taken for breaks and count as much as that.
     """
-    if len(seconds) < FEWEST:
-        raise NotReadyError(
-            f"{len(seconds)} answers have a recorded time, which does not tell how long images "
-            "take",
-            fix="Ask for images (`--size`) or boxes (`--boxes`), or import answers with seconds.",
-        )
     from scipy.optimize import nnls
 
     table = np.column_stack([np.ones(len(boxes)), boxes])

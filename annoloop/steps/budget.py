@@ -106,9 +106,9 @@ def expected_boxes(context: Context, pool: Sequence[Sample]) -> tuple[dict[str, 
 
 
 def expected_minutes(context: Context, boxes: Mapping[str, float]) -> tuple[dict[str, float], str]:
-    """Minutes that each image will probably take, from the recorded times of answers.
+    """Minutes that each image will probably take, and in words where that comes from.
 
-    Raises NotReadyError where too few answers have one.
+    From the recorded times of answers; where fewer than ten have one, from `[cost]`.
     """
     with context.store.read() as connection:
         timed = [
@@ -116,12 +116,16 @@ def expected_minutes(context: Context, boxes: Mapping[str, float]) -> tuple[dict
             for one in batches.load_annotations(connection)
             if one.seconds is not None and one.answer in (Answer.COMPLETE, Answer.EMPTY)
         ]
-    seconds = np.array([one.seconds for one in timed], dtype=np.float64)
-    counts = np.array([len(one.labels) for one in timed], dtype=np.float64)
-    pace = core_budget.pace(seconds, counts)
-    words = (
-        f"{pace.per_image:.1f} s an image and {pace.per_box:.1f} s a box, from {len(timed)} answers"
-    )
+    if len(timed) < core_budget.FEWEST:
+        cost = context.settings.cost
+        pace = core_budget.Pace(cost.seconds_per_image, cost.seconds_per_box)
+        source = f"by [cost]: {len(timed)} answers have a recorded time"
+    else:
+        seconds = np.array([one.seconds for one in timed], dtype=np.float64)
+        counts = np.array([len(one.labels) for one in timed], dtype=np.float64)
+        pace = core_budget.pace(seconds, counts)
+        source = f"as {len(timed)} answers took"
+    words = f"{pace.per_image:.1f} s an image and {pace.per_box:.1f} s a box, {source}"
     return {
         key: (pace.per_image + pace.per_box * number) / 60 for key, number in boxes.items()
     }, words

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from annoloop.errors import InputError, NotReadyError, SettingsError
+from annoloop.errors import InputError, SettingsError
 from annoloop.project import Project
 from annoloop.records import Source
 
@@ -48,9 +48,13 @@ def test_before_there_is_a_model_reference_labels_tell_the_mean(project: Project
     assert chosen.size >= 4
 
 
-def test_minutes_need_recorded_times(loose: Project, tmp_path: Path) -> None:
-    with pytest.raises(NotReadyError, match="0 answers have a recorded time"):
-        loose.select(minutes=10)
+def test_minutes_go_by_the_settings_until_answers_have_times(
+    loose: Project, tmp_path: Path
+) -> None:
+    settings = {"cost": {"seconds_per_image": 30, "seconds_per_box": 0}}
+    chosen = Project(loose.folder, overrides=settings).select(minutes=4, dry_run=True)
+    assert chosen.size == 8
+    assert any("30.0 s an image and 0.0 s a box, by [cost]: 0 answers" in n for n in chosen.notes)
     loose.select(size=12)
     loose.batch_export("v1", tmp_path / "out", to="coco")
     file = next((tmp_path / "out").rglob("*.json"))
@@ -62,7 +66,9 @@ def test_minutes_need_recorded_times(loose: Project, tmp_path: Path) -> None:
     loose.annotate_close("v1")
     chosen = loose.select(minutes=7, dry_run=True)
     assert chosen.size == 7
-    assert any("60.0 s an image and 0.0 s a box" in note for note in chosen.notes)
+    assert any(
+        "60.0 s an image and 0.0 s a box, as 12 answers took" in note for note in chosen.notes
+    )
     document["images"][0]["seconds"] = -1
     file.write_text(json.dumps(document))
     with pytest.raises(InputError, match=r"images\[0\].*-1 seconds"):
