@@ -102,9 +102,9 @@ def _groups(
 ) -> tuple[tuple[FailureGroup, ...], tuple[str, ...]]:
     """By class, type and cluster; where images have no vectors yet, by class and type."""
     scored = context.vectors.load_scores()
-    name = None if scored is None else str(scored[1]["embedder"])
+    name = None if scored is None else str(scored[2]["embedder"])
     keys = [val.samples[f.sample_id].sha256 for f in found]
-    if not found or name is None or not set(keys) <= context.vectors.vector_keys(name):
+    if not found or name is None or not context.vectors.having(name, keys).all():
         note = "images have no vectors yet, so groups are by class and type only"
         return by_class(found), (note,) if found else ()
     vectors = context.vectors.load_vectors(name, keys)
