@@ -279,6 +279,17 @@ def test_bad_xml_is_named(base: Path, case: str) -> None:
     refuses(base / "p", ingest, "scene_000/frame_0.xml", what)
 
 
+def test_a_list_of_splits_that_is_no_text_is_named(base: Path) -> None:
+    (base / "voc" / "Annotations").mkdir(parents=True)
+    xml = "<annotation><filename>frame_0.png</filename></annotation>"
+    (base / "voc" / "Annotations" / "frame_0.xml").write_text(xml)
+    (base / "voc" / "ImageSets" / "Main").mkdir(parents=True)
+    (base / "voc" / "ImageSets" / "Main" / "val.txt").write_bytes(b"frame_0\xff\n")
+    project = Project(base / "p")
+    ingest = lambda: project.ingest(Source(None, str(base / "voc")))  # noqa: E731
+    refuses(base / "p", ingest, "ImageSets/Main/val.txt", "UTF-8")
+
+
 @pytest.mark.parametrize(
     ("line", "what"),
     [
