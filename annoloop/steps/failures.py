@@ -12,7 +12,7 @@ from annoloop.core.failure_groups import FailureGroup, by_class, grouped
 from annoloop.core.failure_ranking import worst_images
 from annoloop.core.targeting import Query
 from annoloop.errors import NotReadyError
-from annoloop.records import Failure, Half, Sample, Split
+from annoloop.records import Failure, FailureType, Half, Sample, Split
 from annoloop.results_failures import (
     ChangesView,
     FailureHistory,
@@ -117,11 +117,12 @@ def _groups(
 
 def _group_view(group: FailureGroup, val: _Val) -> GroupView:
     examples = tuple(val.view(one) for one in group.examples)
-    # Failures of a group may be about different true classes: only what they share is said.
     texts = {view.text for view in examples}
     name = val.classes[group.class_id]
+    # Only class errors of one group can be about different true classes.
+    badly = "badly placed and " if group.type is FailureType.CLASS_LOCATION else ""
     return GroupView(
-        text=texts.pop() if len(texts) == 1 else f"{group.type}: `{name}`",
+        text=texts.pop() if len(texts) == 1 else f"several {badly}called `{name}`",
         type=str(group.type),
         class_name=name,
         cluster=group.cluster,
