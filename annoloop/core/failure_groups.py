@@ -12,6 +12,8 @@ from annoloop.core.targeting import Query
 from annoloop.records import Failure, FailureType
 
 EXAMPLES = 3
+CONFUSED = (FailureType.CLASS, FailureType.CLASS_LOCATION)
+"""Types whose failures name two classes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +21,8 @@ class FailureGroup:
     """Failures of one type and class that look alike; `cluster` counts them from 1, largest first.
 
     `images` is how many images they lie on, `price` the AP50 that repairing all of them would
-    gain, `examples` the dearest failures of different images.
+    gain, `examples` the dearest failures of different images. `alike` says that all are about the
+    same true class, so that one of them in words stands for all.
     """
 
     type: FailureType
@@ -29,6 +32,7 @@ class FailureGroup:
     failures: int
     images: int
     price: float
+    alike: bool
     examples: tuple[Failure, ...]
 
 
@@ -88,6 +92,7 @@ def _group(
         failures=len(everyone),
         images=len(dearest),
         price=sum(one.price for one in everyone),
+        alike=len({one.truth_class_id for one in everyone}) == 1 or kind not in CONFUSED,
         examples=tuple(dearest.values())[:EXAMPLES],
     )
 

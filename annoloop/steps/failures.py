@@ -117,12 +117,10 @@ def _groups(
 
 def _group_view(group: FailureGroup, val: _Val) -> GroupView:
     examples = tuple(val.view(one) for one in group.examples)
-    texts = {view.text for view in examples}
     name = val.classes[group.class_id]
-    # Only class errors of one group can be about different true classes.
     badly = "badly placed and " if group.type is FailureType.CLASS_LOCATION else ""
     return GroupView(
-        text=texts.pop() if len(texts) == 1 else f"several {badly}called `{name}`",
+        text=examples[0].text if group.alike else f"several {badly}called `{name}`",
         type=str(group.type),
         class_name=name,
         cluster=group.cluster,

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -7,6 +9,9 @@ from annoloop.records import Failure, FailureType
 
 CUP, MUG = 0, 1
 BOX = (0.0, 0.0, 40.0, 40.0)
+
+
+BACKGROUND = Failure("b", FailureType.BACKGROUND, CUP, BOX, 0.5, truth_class_id=MUG, iou=0.05)
 
 
 def missed(image, kind=CUP, price=0.01):
@@ -46,3 +51,14 @@ def test_without_vectors_class_and_type_are_all_that_tells_failures_apart():
     ]
     assert [one.sample_id for one in found[0].examples] == ["a", "b"]
     assert by_class([]) == ()
+
+
+def test_class_errors_about_several_classes_do_not_pass_for_one():
+    def called(true_class):
+        return Failure("a", FailureType.CLASS, CUP, BOX, 0.5, truth_class_id=true_class)
+
+    (same,) = by_class([called(MUG), called(MUG)])
+    (several,) = by_class([called(MUG), called(2)])
+    assert (same.alike, several.alike) == (True, False)
+    (background,) = by_class([replace(missed("a"), type=FailureType.BACKGROUND), BACKGROUND])
+    assert background.alike  # the nearest truth is no part of what it says
