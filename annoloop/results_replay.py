@@ -42,7 +42,9 @@ class Comparison:
     """An arm against another in one outcome: differences over `seeds` paired seeds.
 
     `p` is of the exact sign-flip test, `p_adjusted` Holm's over the arms compared (primary outcome
-    only). `seeds_for_one_point` is how many seeds would find a difference of 0.01, with power 0.8.
+    only). `least_p` is the smallest p (adjusted, where there is one) that so many seeds can give,
+    `fewest_seeds` how many could reach 0.05. `seeds_for_one_point` would find a difference of 0.01
+    with power 0.8.
     """
 
     outcome: str
@@ -55,6 +57,7 @@ class Comparison:
     p: float
     p_adjusted: float | None
     least_p: float
+    fewest_seeds: int
     seeds_for_one_point: int | None
 
 

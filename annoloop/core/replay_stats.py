@@ -100,6 +100,11 @@ def sign_flip_p(differences: Floats, *, rng: np.random.Generator) -> float:
     return float(((np.abs(signs @ d) >= seen).sum() + 1) / (DRAWS + 1))
 
 
+def fewest_seeds(alpha: float) -> int:
+    """Seeds below which no sign-flip test can reach this level, however clear the differences."""
+    return math.ceil(1 - math.log2(alpha))
+
+
 def holm(ps: Sequence[float]) -> list[float]:
     """Holm's adjusted p values, in the order given: all of them hold together at one level."""
     adjusted = [0.0] * len(ps)
@@ -120,7 +125,7 @@ def seeds_needed(sd: float, effect: float, *, power: float = POWER, alpha: float
 
     if not effect:
         raise ValueError("no number of seeds finds a difference of zero")
-    fewest = math.ceil(1 - math.log2(alpha))
+    fewest = fewest_seeds(alpha)
 
     def enough(n: int) -> bool:
         if not sd:

@@ -109,7 +109,15 @@ def compare(table: Table, *, against: str, primary: str) -> list[Comparison]:
                 rows.append(_compared(outcome, arm, against, [values[s] - base[s] for s in seeds]))
         if outcome == primary:
             adjusted = stats.holm([one.p for one in rows])
-            rows = [replace(one, p_adjusted=p) for one, p in zip(rows, adjusted, strict=True)]
+            rows = [
+                replace(
+                    one,
+                    p_adjusted=p,
+                    least_p=min(1.0, one.least_p * len(rows)),
+                    fewest_seeds=stats.fewest_seeds(stats.ALPHA / len(rows)),
+                )
+                for one, p in zip(rows, adjusted, strict=True)
+            ]
         found += rows
     return found
 
@@ -128,6 +136,7 @@ def _compared(outcome: str, arm: str, against: str, differences: Sequence[float]
         p=one.p,
         p_adjusted=None,
         least_p=one.least_p,
+        fewest_seeds=stats.fewest_seeds(stats.ALPHA),
         seeds_for_one_point=needed,
     )
 

@@ -37,7 +37,8 @@ def judge(one: Comparison, metric: str) -> tuple[bool | None, str]:
     elif needed is not None:
         more = "; a difference of 1 point would most likely have been seen"
     if one.least_p > stats.ALPHA:
-        more += f"; {one.seeds} seeds cannot give a p below {one.least_p:.3g}, 6 can"
+        more += f"; {one.seeds} seeds cannot give a p below {one.least_p:.3g}"
+        more += f": {one.fewest_seeds} is the least that can reach {stats.ALPHA}"
     return (
         None,
         f"{arm} is not distinguishable from {against} with {one.seeds} seeds: {numbers}{more}",

@@ -1,6 +1,6 @@
 """A redundant pool like video: every generated scene as ten near-identical frames.
 
-    python benchmarks/replay/frames.py OUT [--scenes 120] [--frames 10] [--seed 0]
+    python benchmarks/replay/frames.py OUT [--scenes 80] [--frames 10] [--seed 0]
 
 writes OUT/known (a folder a scene: groups are known) and OUT/unknown (the same files in one
 folder), each with images/ and labels.json. A frame is its scene moved by up to 2 pixels, a little
@@ -73,7 +73,7 @@ def write(out: Path, *, scenes: int, frames: int, seed: int) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("out", type=Path)
-    parser.add_argument("--scenes", type=int, default=120)
+    parser.add_argument("--scenes", type=int, default=80)
     parser.add_argument("--frames", type=int, default=10)
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()

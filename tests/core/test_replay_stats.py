@@ -80,6 +80,13 @@ def test_the_number_of_seeds_finds_what_it_promises(effect: float) -> None:
     assert 0.68 <= np.mean(found) <= 0.95
 
 
+def test_fewest_seeds_are_those_that_can_reach_the_level() -> None:
+    for alpha in (0.05, 0.05 / 2, 0.05 / 3, 0.01):
+        fewest = stats.fewest_seeds(alpha)
+        assert stats.sign_flip_p(np.ones(fewest), rng=rng()) <= alpha
+        assert stats.sign_flip_p(np.ones(fewest - 1), rng=rng()) > alpha
+
+
 def test_more_noise_and_smaller_effects_need_more_seeds() -> None:
     assert stats.seeds_needed(0.0, 0.01) == 6
     assert stats.seeds_needed(0.02, 0.01) == 34  # the textbook's paired t test

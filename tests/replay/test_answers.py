@@ -10,7 +10,7 @@ from annoloop.replay.plan import parse_plan
 from annoloop.replay.verdicts import headline, judge, recommend
 from annoloop.results_replay import ArmAnswer, Comparison
 
-BASE = Comparison("images", "mix", "random", 5, 0.013, -0.01, 0.036, 0.1, 0.2, 0.0625, 14)
+BASE = Comparison("images", "mix", "random", 5, 0.013, -0.01, 0.036, 0.1, 0.2, 0.0625, 6, 14)
 
 
 def arm(name: str, area: float, *, better: bool | None = None) -> ArmAnswer:
@@ -40,7 +40,7 @@ def test_not_distinguishable_says_how_many_seeds_would_be_needed() -> None:
     assert better is None
     assert said.startswith("mix is not distinguishable from random with 5 seeds: +1.3 AP points")
     assert "14 seeds would be needed for 1 point" in said
-    assert "5 seeds cannot give a p below 0.0625, 6 can" in said
+    assert "5 seeds cannot give a p below 0.0625: 6 is the least that can reach 0.05" in said
 
 
 def test_enough_seeds_without_a_difference_say_that_one_would_have_been_seen() -> None:
@@ -68,7 +68,9 @@ def test_comparisons_pair_by_seed_and_adjust_the_primary_outcome_only() -> None:
     }
     found = {(c.outcome, c.arm): c for c in compare(table, against="random", primary="images")}
     one = found["images", "better"]
-    assert one.p == one.least_p == 2**-7
+    assert one.p == 2**-7
+    assert one.least_p == 2**-6  # two arms share the level
+    assert one.fewest_seeds == 7
     assert one.p_adjusted == 2 * one.p
     assert one.mean > 0.02
     assert found["images", "half"].seeds == 4

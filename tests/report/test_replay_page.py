@@ -47,7 +47,7 @@ def arm(name: str, height: float, *, better: bool | None = None, verdict: str = 
 
 def result() -> ReplayResult:
     compared = Comparison(
-        "images", "<b>mix", "random", 8, 0.04, 0.01, 0.07, 0.008, 0.016, 0.008, 40
+        "images", "<b>mix", "random", 8, 0.04, 0.01, 0.07, 0.008, 0.016, 0.016, 7, 40
     )
     return ReplayResult(
         name="signs & lines",
