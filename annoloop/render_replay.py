@@ -13,6 +13,7 @@ def replay_lines(result: ReplayResult) -> list[str]:
     rows = [
         (
             arm.name,
+            arm.seeds,
             arm.area,
             arm.final,
             arm.test,
@@ -25,6 +26,7 @@ def replay_lines(result: ReplayResult) -> list[str]:
     ]
     header = (
         "arm",
+        "seeds",
         f"{result.metric} over the run",
         "at the end",
         "on test",

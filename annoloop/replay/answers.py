@@ -66,7 +66,7 @@ def answer(plan: Plan, jobs: Sequence[Job], folder: Path, *, seconds: float) -> 
     arms = [_judged(arm, main.get(arm.name), plan) for arm in arms]
     against = compare(table, against=incumbent(plan, arms).name, primary=primary)
     held = {one.arm: one for one in against if one.outcome == primary}
-    seeds = tuple(sorted({run.job.seed for run in runs}))
+    seeds = paired_seeds(runs)
     files = {n: str(folder / f"replay.{n}") for n in ("html", "json", "toml")}
     files |= {n: str(folder / f"{n}.csv") for n in ("records", "comparisons")}
     result = ReplayResult(
@@ -89,6 +89,14 @@ def answer(plan: Plan, jobs: Sequence[Job], folder: Path, *, seconds: float) -> 
     )
     _write(result, jobs)
     return result
+
+
+def paired_seeds(runs: Sequence[Run]) -> tuple[int, ...]:
+    """The seeds that every arm has finished; all that any has, if there is none of these."""
+    by_arm: dict[str, set[int]] = {}
+    for run in runs:
+        by_arm.setdefault(run.job.arm.name, set()).add(run.job.seed)
+    return tuple(sorted(set.intersection(*by_arm.values()) or set.union(*by_arm.values())))
 
 
 def _budget(plan: Plan) -> str:
