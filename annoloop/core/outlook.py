@@ -15,7 +15,7 @@ LEAST_POINTS = 4
 HORIZON = 3.0
 """No answer beyond so many times the last size: there the families disagree (methods B1)."""
 
-SURE, UNPROFITABLE = 0.9, 0.1
+SURE = 0.9
 BEGINS, AHEAD, PICTURED = 0.4, 1.5, 24
 """The picture's ends as shares of the last size, and its number of points."""
 
@@ -98,14 +98,18 @@ class Needed:
 
 @dataclass(frozen=True, slots=True)
 class Outlook:
-    """The forecast, or `why_not` there is none of the next batch. `flat` says that the batch is not
-    worth it."""
+    """The forecast, or `why_not` there is none of the next batch.
+
+    `gain_at_most` holds with 90 % certainty; `worth` is the mean worth of the gain in money, `pays`
+    how probably it is more than the price of the batch; `flat` says that the batch is not worth it.
+    """
 
     points: int
     why_not: str | None = None
     gain: Range | None = None
     gain_at_most: float | None = None
     batch: Price | None = None
+    worth: float | None = None
     pays: float | None = None
     flat: bool = False
     needed: Needed | None = None
@@ -118,8 +122,9 @@ def look_ahead(
 ) -> Outlook:
     """Forecast from the points of one curve, oldest first.
 
-    Flat is a next batch whose gain is surely (90 %) below `plan.delta`, or that pays for itself
-    with less than 10 % probability, where a point has a value and labels have a price.
+    Flat is a next batch whose gain is surely (90 %) below `plan.delta`, or is worth less than the
+    batch costs on average, where a point has a value and labels have a price. (Asking for the
+    batch to be surely unprofitable has twice the regret on real curves: benchmarks/stopping.md.)
     """
     count = len({one.images for one in observations})
     if count < LEAST_POINTS:
@@ -145,24 +150,31 @@ def look_ahead(
     gains = curve.gain(until)
     at_most = float(np.quantile(gains, SURE))
     batch = rates.of(plan.batch, plan.batch * last.boxes / last.images, trainings=1)
-    pays = _pays(gains, batch, plan)
+    worth, pays = _worth(gains, batch, plan)
     return Outlook(
         points=count,
         gain=_range(gains),
         gain_at_most=at_most,
         batch=batch,
+        worth=worth,
         pays=pays,
-        flat=at_most < plan.delta or (pays is not None and pays < UNPROFITABLE),
+        flat=at_most < plan.delta or _unprofitable(worth, batch),
         needed=needed,
         horizon=horizon,
         picture=picture,
     )
 
 
-def _pays(gains: Floats, batch: Price, plan: Plan) -> float | None:
+def _worth(gains: Floats, batch: Price, plan: Plan) -> tuple[float | None, float | None]:
+    """What the gain is worth on average, and how probably that is more than the batch costs."""
     if plan.value_of_point is None or batch.money is None:
-        return None
-    return float((plan.value_of_point * 100 * gains >= batch.money).mean())
+        return None, None
+    worth = 100 * plan.value_of_point * gains
+    return float(worth.mean()), float((worth >= batch.money).mean())
+
+
+def _unprofitable(worth: float | None, batch: Price) -> bool:
+    return worth is not None and batch.money is not None and worth < batch.money
 
 
 def _needed(

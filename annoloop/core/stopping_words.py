@@ -114,7 +114,8 @@ def plateau(ahead: Outlook, rules: Rules) -> str:
     if ahead.gain_at_most is not None and ahead.gain_at_most < rules.delta:
         asked = f"{100 * rules.delta:.1f} is the least that was asked of a batch"
         return f"{text}; at most {most:.1f} (90 % sure), and {asked}"
-    return f"{text}; it pays for itself with a probability of {ahead.pays or 0.0:.0%}"
+    worth, money = ahead.worth or 0.0, (ahead.batch and ahead.batch.money) or 0.0
+    return f"{text}; that is worth {worth:,.0f} {rules.currency} and costs {money:,.0f}"
 
 
 def _points(values: Range) -> str:

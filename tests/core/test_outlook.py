@@ -82,6 +82,7 @@ def test_a_gain_that_does_not_pay_is_flat_too():
     assert ahead(RISING, cheap).pays > 0.9
     assert not ahead(RISING, cheap).flat
     assert ahead(RISING, dear).pays < 0.1
+    assert ahead(RISING, dear).worth == pytest.approx(1.6, abs=0.6)
     assert ahead(RISING, dear).flat
     unpriced = ahead(RISING, dear, rates=Rates(10.0, 7.0))
     assert unpriced.pays is None

@@ -223,10 +223,10 @@ def test_a_plateau_stops_only_when_it_comes_twice():
     twice = decide(standing(outlook=flat, flat_before=True), RULES)
     assert twice.verdict is StopVerdict.STOP_PLATEAU
     assert "at most 0.3 (90 % sure), and 0.5 is the least that was asked" in twice.reason
-    poor = forecast(gain_at_most=0.02, pays=0.03, flat=True)
+    poor = forecast(gain_at_most=0.02, worth=120.0, pays=0.2, flat=True)
     unpaid = decide(standing(outlook=poor, flat_before=True), RULES)
     assert unpaid.verdict is StopVerdict.STOP_PLATEAU
-    assert "pays for itself with a probability of 3%" in unpaid.reason
+    assert "that is worth 120 € and costs 310" in unpaid.reason
     assert decide(standing(outlook=forecast(), flat_before=True), RULES).verdict is (
         StopVerdict.CONTINUE
     )
