@@ -173,7 +173,13 @@ def shares(
     for name, parts in sums.items():
         columns = [causes[part] for part in parts]
         value = float(found[columns].sum())
-        low = _lower(value, drawn[:, columns].sum(axis=1), images=len(images), strata=len(kinds))
+        low = _lower(
+            value,
+            drawn[:, columns].sum(axis=1),
+            failures=len(judged),
+            images=len(images),
+            strata=len(kinds),
+        )
         bounds[name] = Share(value, low)
     counts = Counter(str(one.cause) for one in judged)
     return Shares(len(judged), len(images), dict(counts), **bounds)
@@ -247,14 +253,26 @@ def _shares(
     return np.asarray(np.einsum("bk,bkc->bc", there, inside))
 
 
-def _lower(value: float, drawn: NDArray[np.float64], *, images: int, strata: int) -> float:
-    """The bootstrap's 5 % quantile, a little lower: resampling few images varies too little, by
-    the root of n / (n - strata), and a normal quantile ends too early (Hesterberg 2015)."""
-    from scipy.stats import norm, t
+def _lower(
+    value: float, drawn: NDArray[np.float64], *, failures: int, images: int, strata: int
+) -> float:
+    """The bootstrap's 5 % quantile, where it is sober.
+
+    A little lower, because resampling few images varies too little, by the root of n / (n - k) with
+    k strata, and a normal quantile ends too early (Hesterberg 2015); and never above the exact bound of
+    Clopper and Pearson at the effective number of failures, because what never differed in the
+    sample does not differ in a resample either.
+    """
+    from scipy.stats import beta, norm, t
 
     free = max(images - strata, 1)
     wider = np.sqrt(images / free) * t.ppf(LEVEL, free) / norm.ppf(LEVEL)
-    return max(0.0, value - float(value - np.quantile(drawn, 1 - LEVEL)) * float(wider))
+    low = value - float(value - np.quantile(drawn, 1 - LEVEL)) * float(wider)
+    varied = float(drawn.var())
+    effective = images if varied == 0 else min(value * (1 - value) / varied, failures)
+    events = value * effective
+    exact = float(beta.ppf(1 - LEVEL, events, effective - events + 1)) if events > 0 else 0.0
+    return max(0.0, min(low, exact))
 
 
 def agree(first: Sequence[Label], second: Sequence[Label]) -> bool:

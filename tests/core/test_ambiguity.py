@@ -106,6 +106,15 @@ def test_wrong_on_both_sides_counts_on_both():
     assert 0 <= found.label.low < found.label.value
 
 
+def test_what_never_differed_in_a_few_is_not_certain():
+    weights = {FailureType.MISSED: 1.0}
+    for number, bound in ((1, 0.05), (3, 0.368), (20, 0.861)):
+        rows = judged({Cause.AMBIGUOUS: number})
+        found = shares(rows, weights, rng=np.random.default_rng(0)).ambiguous
+        assert found.value == 1.0
+        assert found.low == pytest.approx(bound, abs=0.002)  # 0.05 ** (1 / number)
+
+
 def test_failures_of_one_image_are_no_independent_evidence():
     causes = [Cause.AMBIGUOUS, Cause.MODEL]
     alone = [Judged(str(i), FailureType.MISSED, causes[i % 2]) for i in range(60)]

@@ -73,7 +73,11 @@ def test_failures_that_people_see_like_the_labels_are_the_models(evaluated: Proj
     assert f"{made.batch} reviewed model v0" in decided.reason
 
 
-def test_what_nobody_can_tell_stops_the_loop(evaluated: Project) -> None:
+def test_what_nobody_can_tell_stops_the_loop(
+    evaluated: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # So few failures that half of them cannot be certain.
+    monkeypatch.setattr("annoloop.core.stopping.MOSTLY_AMBIGUOUS", 0.2)
     name = evaluated.failures_review().batch
     answer(evaluated, name, faithful, unsure)
     evaluated.annotate_close(name)
