@@ -258,9 +258,9 @@ def _lower(
 ) -> float:
     """The bootstrap's 5 % quantile, where it is sober.
 
-    A little lower, because resampling few images varies too little, by the root of n / (n - k) with
-    k strata, and a normal quantile ends too early (Hesterberg 2015); and never above the exact bound of
-    Clopper and Pearson at the effective number of failures, because what never differed in the
+    A little lower, because resampling few images varies too little (by the root of n / (n - k) in k
+    strata), and a normal quantile ends too early (Hesterberg 2015). And never above the exact bound
+    of Clopper and Pearson at the effective number of failures, because what never differed in the
     sample does not differ in a resample either.
     """
     from scipy.stats import beta, norm, t
