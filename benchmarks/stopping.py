@@ -441,9 +441,9 @@ def lcdb_rounds():
 
 def experiment_13():
     """Regret of stopping, as a share of the budget; a point is worth so much that the whole curve
-    brings 1, 2 or 4 times what it costs; every fourth curve of each collection. Ours: twice running the next batch is worth less than it
-    costs, on average. The truth is the nearest rising curve (of the mean over seeds, where there
-    are some), so that nobody is blamed for noise."""
+    brings 1, 2 or 4 times what it costs; every fourth curve of each collection. Ours: twice
+    running the next batch is worth less than it costs, on average. The truth is the nearest rising
+    curve (of the mean over seeds, where there are some), so that nobody is blamed for noise."""
     if not DATA.is_dir():
         return "needs ../shared/data", None, []
     lines, good = [], True
