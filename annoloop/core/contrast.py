@@ -12,7 +12,7 @@ from annoloop.core.uncertainty import MIN_SCORE
 from annoloop.records import Detection, Pick
 
 LOOKED_AT = 1_000
-"""Pool images from which the pool's distances are estimated; of more, a random choice."""
+"""Images from which distances of pool and batch are estimated; of more, a random choice."""
 
 
 def distances(
@@ -35,11 +35,14 @@ def distances(
     to_batch = nearest(pool[some], pool[picked], k=1)[0][:, 0]
     if not len(labelled):
         return {"pool_distance_after": _distance(to_batch)}
+    batch = np.flatnonzero(picked)
+    if len(batch) > LOOKED_AT:
+        batch = np.sort(rng.choice(batch, LOOKED_AT, replace=False))
     to_labelled = nearest(pool[some], labelled, k=1)[0][:, 0]
     return {
         "pool_distance_before": _distance(to_labelled),
         "pool_distance_after": _distance(np.maximum(to_labelled, to_batch)),
-        "batch_distance_before": _distance(nearest(pool[picked], labelled, k=1)[0][:, 0]),
+        "batch_distance_before": _distance(nearest(pool[batch], labelled, k=1)[0][:, 0]),
     }
 
 

@@ -74,8 +74,8 @@ def _accepted(iteration: Iteration) -> bool:
 def _blind_answers(connection: Connection, iteration: Iteration) -> dict[str, Annotation]:
     picks = batches.load_picks(connection, iteration.batch)
     blind = {pick.sample_id for pick, hidden in picks if hidden}
-    newest = batches.newest(batches.load_annotations(connection, batch=iteration.batch))
-    return {key: one for key, one in newest.items() if key in blind}
+    found = batches.load_annotations(connection, batch=iteration.batch, ids=blind)
+    return batches.newest(found)
 
 
 def blind_pass(connection: Connection, iteration: Iteration) -> Pass:

@@ -101,7 +101,7 @@ def load(
     """Samples sorted by id; every filter narrows."""
     query = _filtered(select(*COLUMNS), split=split, half=half, statuses=statuses, ids=ids)
     root = connection.get_execution_options()["annoloop_images"]
-    rows = connection.execute(query.order_by(samples.c.id))
+    rows = connection.execute(query.order_by(samples.c.id)).all()
     return [_sample(row, root) for row in rows]
 
 
@@ -202,10 +202,8 @@ def locked(connection: Connection) -> list[tuple[str, Split, Half | None]]:
         .where(samples.c.split.in_([Split.TEST, Split.VAL, Split.GOLDEN]))
         .order_by(samples.c.id)
     )
-    return [
-        (row.id, Split(row.split), None if row.half is None else Half(row.half))
-        for row in connection.execute(query)
-    ]
+    rows: Sequence[Any] = connection.execute(query).all()
+    return [(key, Split(split), HALVES[half]) for key, split, half in rows]
 
 
 def locked_groups(connection: Connection) -> dict[str, Split] | None:
