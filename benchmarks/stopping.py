@@ -126,6 +126,7 @@ def measure(boxes, hard, latent, rng):
         tuple(f"class {k}" for k in range(len(SHARES))),
         boxes.astype(float),
         np.searchsorted(kinds[order], np.arange(len(SHARES) + 1)),
+        order,
         where[order].astype(np.int64),
         scores[order],
         np.ascontiguousarray(what),
