@@ -146,7 +146,7 @@ def _iteration(connection: Any, everyone: list[Sample], rng: np.random.Generator
         "golden": {"verdict": "pass", "reason": "generated", "numbers": {"errors": {}}},
         "train": {"model": "v0"},
         "evaluate": {"model": "v0"},
-        "decide": {"verdict": "continue", "reason": "generated"},
+        "decide": {"verdict": "continue", "reason": "generated", "numbers": {}},
     }
     for step, record in records.items():
         seq = iterations.add_step(connection, 0, step, at=AT, who="generated", record=record)
