@@ -19,7 +19,8 @@ ALPHA = 0.05
 DRAWS_A_LEVEL = 20
 """Draws beyond the quantile that is asked for: fewer, and the bound itself is noise."""
 
-MOST_DRAWS = 20_000
+MOST_DRAWS, MOST_WEIGHTS = 20_000, 40_000_000
+"""Draws, and numbers in all of them (320 MB): a huge gauge needs no rare level to be certain."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +63,13 @@ def level_of_look(spent: Sequence[float], *, looks: int, alpha: float = ALPHA) -
     return alpha / looks if left >= alpha / looks - 1e-12 else max(left, 0.0)
 
 
-def draws_for(level: float, *, tests: int = 1) -> int:
-    """How many bootstrap draws a bound at this level needs, with `tests` bounds sharing it."""
+def draws_for(level: float, *, tests: int = 1, images: int = 1) -> int:
+    """How many bootstrap draws a bound at this level needs, with `tests` bounds sharing it, and how
+    many of so many `images` there is room for."""
     if level <= 0:
         return 1_000
-    return int(min(MOST_DRAWS, max(1_000, round(DRAWS_A_LEVEL * tests / level))))
+    wanted = min(MOST_DRAWS, round(DRAWS_A_LEVEL * tests / level), MOST_WEIGHTS // images)
+    return int(max(1_000, wanted))
 
 
 def lower_bound(found: Uncertain, level: float, *, units: int) -> float:

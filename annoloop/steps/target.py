@@ -73,7 +73,7 @@ def _look(context: Context, on: Gauge, *, level: float, look: int) -> TargetLook
     target = stop.target or 0.0
     (table,) = on.tables.values()
     rng = np.random.default_rng([context.settings.select.seed, 5])
-    count = draws_for(level, tests=max(1, len(stop.floors)))
+    count = draws_for(level, tests=max(1, len(stop.floors)), images=max(1, len(on.groups)))
     draws = Resample.draw(len(on.groups), rng, draws=count, groups=on.groups).weights
     units = len(set(on.groups) - {None}) + on.groups.count(None)
     found = bootstrap(table, draws, metric=stop.metric)

@@ -35,6 +35,8 @@ def test_a_rare_level_gets_more_draws_within_reason():
     assert draws_for(0.005, tests=3) == 12_000
     assert draws_for(1e-9) == 20_000
     assert draws_for(0.0) == 1_000
+    assert draws_for(0.005, images=20_000) == 2_000
+    assert draws_for(0.005, images=10**6) == 1_000
 
 
 DRAWN = np.random.default_rng(0).normal(0.6, 0.05, 20_000)
