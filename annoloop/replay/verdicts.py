@@ -25,11 +25,13 @@ def judge(one: Comparison, metric: str) -> tuple[bool | None, str]:
         return None, f"{arm} against {against}: one seed says nothing about chance"
     numbers = (
         f"{points(one.mean)} {metric} points on average over the run, 95 % interval "
-        f"{points(one.low)} to {points(one.high)}, p {p:.3g} with {one.seeds} seeds"
+        f"{points(one.low)} to {points(one.high)}, p {p:.3g}"
     )
+    seeds = f"with {one.seeds} seeds"
     if p <= stats.ALPHA:
         better = one.mean > 0
-        return better, f"{arm} is {'better' if better else 'worse'} than {against}: {numbers}"
+        said = f"{arm} is {'better' if better else 'worse'} than {against} {seeds}: {numbers}"
+        return better, said
     needed = one.seeds_for_one_point
     more = ""
     if needed is not None and needed > one.seeds:
@@ -41,7 +43,7 @@ def judge(one: Comparison, metric: str) -> tuple[bool | None, str]:
         more += f": {one.fewest_seeds} is the least that can reach {stats.ALPHA}"
     return (
         None,
-        f"{arm} is not distinguishable from {against} with {one.seeds} seeds: {numbers}{more}",
+        f"{arm} is not distinguishable from {against} {seeds}: {numbers}{more}",
     )
 
 

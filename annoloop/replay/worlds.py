@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from annoloop import durable, images, plugins
+from annoloop import __version__, durable, images, plugins
 from annoloop.errors import InputError, SettingsError
 from annoloop.ports import Progress
 from annoloop.project import Project
@@ -63,6 +63,7 @@ class World:
 
     def seed_folder(self, plan: Plan, seed: int) -> Path:
         about = {
+            "version": __version__,  # another version may select otherwise
             "data": self.digest,
             "seed": seed,
             "first": [plan.first, plan.first_mix],
