@@ -50,7 +50,7 @@ class PlantedTrainer:
         seen: dict[str, float] = {}
         for image in images:
             mode = "" if self.lottery else PurePosixPath(image.path).parent.name
-            worth = 2 * chance(image.path, "worth") if self.lottery else 1.0
+            worth = 2 * chance(image.path, seed) if self.lottery else 1.0
             seen[mode] = seen.get(mode, 0.0) + worth * (0.98 + 0.04 * chance(seed, mode))
         (folder / "seen.json").write_text(json.dumps(seen))
         return ModelCard("planted", str(folder), 0.01)
