@@ -64,6 +64,10 @@ def _summary(numbers: Mapping[str, Any] | None) -> str:
     return ", ".join(f"{k} {cell(v)}" for k, v in numbers["summary"].items())
 
 
+def _decide(r: results_models.DecideResult) -> list[str]:
+    return [f"{r.iteration}: {r.reason}", f"verdict {r.verdict}; every number with --json"]
+
+
 def _evaluate(r: results_models.EvaluateResult) -> list[str]:
     sides = (("gauge", r.gauge), ("val", r.val), ("test", r.test))
     lines = [f"model {r.model} on {r.split}"]
@@ -145,5 +149,6 @@ def explained(d: Mapping[str, Any]) -> list[str]:
 PAGES: dict[type, Callable[[Any], list[str]]] = {
     results_failures.FailuresResult: _failures,
     results_models.EvaluateResult: _evaluate,
+    results_models.DecideResult: _decide,
     results_metrics.MetricsResult: _metrics,
 }

@@ -97,7 +97,7 @@ def _title(known: Known, metric: str, target: float | None) -> str:
     if target is None:
         return said
     if last >= target:
-        return f"{said}; the target of {_fraction(target)} is met"
+        return f"{said}; not below the target of {_fraction(target)}"
     short = target - last
     gap = _fraction(short) if short >= 0.001 else "less than 0.001"
     return f"{said}; {gap} short of the target of {_fraction(target)}"

@@ -45,7 +45,7 @@ def test_learning_curve_says_what_it_shows():
         ([("v0", 30, 0.5)], None, "AP is 0.5 with 30 labelled images"),
         ([("v0", 30, 0.5), ("v1", 40, 0.4)], None, "AP fell from 0.5 to 0.4 with 30 to 40"),
         ([("v0", 30, 0.5), ("v1", 40, 0.5)], None, "AP stayed at 0.5 with 30 to 40"),
-        ([("v0", 30, 0.8)], 0.8, "; the target of 0.8 is met"),
+        ([("v0", 30, 0.8)], 0.8, "; not below the target of 0.8"),
         ([("v0", 30, 0.79999)], 0.8, "; less than 0.001 short of the target of 0.8"),
     ],
 )

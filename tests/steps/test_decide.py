@@ -90,6 +90,8 @@ def test_four_points_make_a_forecast_and_it_is_shown(five: Path) -> None:
     assert now.decided is not None
     assert now.decided["outlook"] == outlook
     assert made.reason in render.to_text(now)
+    assert render.to_text(made).splitlines()[0] == f"v4: {made.reason}"
+    assert "picture" not in render.to_text(made)
 
 
 def test_one_point_makes_none(evaluated: Project) -> None:
