@@ -26,7 +26,7 @@ lint: install
 	$(BIN)/python tools/limits.py
 
 bench: install
-	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
+	failed=0; for script in benchmarks/*.py; do $(BIN)/python $$script || failed=1; done; exit $$failed
 
 # Minutes for each importer; what breaks lands in tests/fuzz/found/ and is a test from then on.
 FUZZ_SECONDS ?= 600
