@@ -189,12 +189,16 @@ def _deal(
     while len(picks) < want:
         within = got < _most(len(lines), len(picks) + 1)
         turns = (
-            (_next(weights, got, may=within & above), True),
-            (_next(weights, got, may=within & any_left), False),
-            (_next(weights, got, may=above), True),
-            (_next(weights, got, may=any_left), False),
+            (within & above, True),
+            (within & any_left, False),
+            (above, True),
+            (any_left, False),
         )
-        owner, floored = next(((o, f) for o, f in turns if o is not None), (None, False))
+        owner, floored = None, False
+        for may, floored in turns:  # noqa: B007
+            owner = _next(weights, got, may=may)
+            if owner is not None:
+                break
         if owner is None:
             return picks
         place = lines[owner].best(picked, floored=floored and got[owner] > 0)
