@@ -194,11 +194,8 @@ def _deal(
             (above, True),
             (any_left, False),
         )
-        owner, floored = None, False
-        for may, floored in turns:  # noqa: B007
-            owner = _next(weights, got, may=may)
-            if owner is not None:
-                break
+        asked = ((_next(weights, got, may=may), floored) for may, floored in turns)
+        owner, floored = next((turn for turn in asked if turn[0] is not None), (None, False))
         if owner is None:
             return picks
         place = lines[owner].best(picked, floored=floored and got[owner] > 0)

@@ -170,8 +170,9 @@ def _reasons_to_stop(
 def _target_met(standing: Standing, rules: Rules) -> bool:
     if standing.look is not None:
         return standing.look.met
-    there = standing.metric is not None and rules.target is not None
-    return there and standing.metric >= rules.target  # type: ignore[operator]
+    if standing.metric is None or rules.target is None:
+        return False
+    return standing.metric >= rules.target
 
 
 def _budgets(standing: Standing, rules: Rules) -> Iterator[tuple[str, bool]]:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import groupby
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from annoloop.core.patches import Patches, proposals, whole_images, with_context
 from annoloop.errors import SettingsError
+from annoloop.ports import CropEmbedder
 from annoloop.records import Box, Failure, Sample
 from annoloop.steps.context import Context
 from annoloop.steps.train import pool_predictions
@@ -70,7 +72,7 @@ def crop_vectors(context: Context, crops: Sequence[Crop], *, what: str) -> NDArr
     chunk = context.settings.embed.chunk
     for start in range(0, len(images), chunk):
         part = images[start : start + chunk]
-        rows = embedder.embed_crops(  # type: ignore[attr-defined]
+        rows = cast(CropEmbedder, embedder).embed_crops(
             [group[0][0].uri for _, group in part],
             [[box for _, box in group] for _, group in part],
         )
