@@ -11,10 +11,11 @@ import numpy as np
 from annoloop.core import budget as core_budget
 from annoloop.core.contrast import believed_boxes
 from annoloop.errors import NotReadyError, SettingsError
-from annoloop.records import Answer, Half, Sample, Selection, Split
+from annoloop.records import Half, Sample, Selection, Split
 from annoloop.steps.context import Context
+from annoloop.steps.outlook import rates
 from annoloop.steps.train import pool_predictions, predictions
-from annoloop.store import batches, iterations, samples
+from annoloop.store import iterations, samples
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,26 +107,10 @@ def expected_boxes(context: Context, pool: Sequence[Sample]) -> tuple[dict[str, 
 
 
 def expected_minutes(context: Context, boxes: Mapping[str, float]) -> tuple[dict[str, float], str]:
-    """Minutes that each image will probably take, and in words where that comes from.
-
-    From the recorded times of answers; where fewer than ten have one, from `[cost]`.
-    """
-    with context.store.read() as connection:
-        timed = [
-            one
-            for one in batches.load_annotations(connection)
-            if one.seconds is not None and one.answer in (Answer.COMPLETE, Answer.EMPTY)
-        ]
-    if len(timed) < core_budget.FEWEST:
-        cost = context.settings.cost
-        pace = core_budget.Pace(cost.seconds_per_image, cost.seconds_per_box)
-        source = f"by [cost]: {len(timed)} answers have a recorded time"
-    else:
-        seconds = np.array([one.seconds for one in timed], dtype=np.float64)
-        counts = np.array([len(one.labels) for one in timed], dtype=np.float64)
-        pace = core_budget.pace(seconds, counts)
-        source = f"as {len(timed)} answers took"
-    words = f"{pace.per_image:.1f} s an image and {pace.per_box:.1f} s a box, {source}"
+    """Minutes that each image will probably take, at the pace that `decide` prices with."""
+    pace = rates(context)
+    words = f"{pace.seconds_per_image:.1f} s an image and {pace.seconds_per_box:.1f} s a box"
     return {
-        key: (pace.per_image + pace.per_box * number) / 60 for key, number in boxes.items()
+        key: (pace.seconds_per_image + pace.seconds_per_box * number) / 60
+        for key, number in boxes.items()
     }, words

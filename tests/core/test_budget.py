@@ -1,11 +1,10 @@
-"""The pace of people, and the largest batch that a budget pays for."""
+"""The largest batch that a budget pays for."""
 
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from annoloop.core.budget import largest_within, pace
+from annoloop.core.budget import largest_within
 from annoloop.records import Pick, Selection
 
 
@@ -17,21 +16,6 @@ def chosen(costs):
         return Selection(picks, size, {})
 
     return choose, lambda batch: sum(costs[int(p.sample_id)] for p in batch.picks)
-
-
-def test_pace_is_found_and_breaks_do_not_count():
-    boxes = np.arange(40) % 7.0
-    seconds = 12.0 + 3.0 * boxes
-    found = pace(seconds, boxes)
-    assert (found.per_image, found.per_box) == pytest.approx((12.0, 3.0))
-    seconds[5] = 3_600.0
-    assert pace(seconds, boxes).per_image < 14
-
-
-def test_a_pace_is_never_negative():
-    found = pace(np.array([30.0, 20.0, 10.0] * 5), np.array([1.0, 2.0, 3.0] * 5))
-    assert found.per_box == 0.0
-    assert found.per_image > 0.0
 
 
 @given(
