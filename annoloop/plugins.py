@@ -25,7 +25,7 @@ KINDS = (
 
 def names(kind: str) -> list[str]:
     """Names of the adapters of one kind; imports none of them."""
-    return sorted({point.name for point in entry_points(group=f"annoloop.{kind}")})
+    return sorted(_points(kind))
 
 
 def load(kind: str, name: str) -> Any:
@@ -33,7 +33,7 @@ def load(kind: str, name: str) -> Any:
 
     Raises SettingsError naming the nearest known one, DependencyError if it does not import.
     """
-    found: dict[str, EntryPoint] = {p.name: p for p in entry_points(group=f"annoloop.{kind}")}
+    found = _points(kind)
     if name not in found:
         near = difflib.get_close_matches(name, list(found), n=1)
         known = ", ".join(sorted(found)) or "none"
@@ -41,12 +41,21 @@ def load(kind: str, name: str) -> Any:
             f"there is no {kind.removesuffix('s')} named {name!r}",
             fix=f"Did you mean {near[0]!r}? Known: {known}." if near else f"Known: {known}.",
         )
+    return _imported(kind, found[name])
+
+
+def _points(kind: str) -> dict[str, EntryPoint]:
+    """Looks through everything that is installed: a few milliseconds."""
+    return {point.name: point for point in entry_points(group=f"annoloop.{kind}")}
+
+
+def _imported(kind: str, point: EntryPoint) -> Any:
     try:
-        return found[name].load()
+        return point.load()
     except ImportError as error:
         raise DependencyError(
-            f"{kind.removesuffix('s')} {name!r} does not import: {error}",
-            fix=f"Install what it needs, for instance `pip install 'annoloop[{name}]'`.",
+            f"{kind.removesuffix('s')} {point.name!r} does not import: {error}",
+            fix=f"Install what it needs, for instance `pip install 'annoloop[{point.name}]'`.",
         ) from error
 
 
@@ -69,9 +78,9 @@ def installed() -> dict[str, tuple[str, ...]]:
 
 def strategies(wanted: Iterable[str]) -> dict[str, Any]:
     """The strategies of a mix, and those that refill a source that runs short."""
-    known = names("strategies")
+    known = _points("strategies")
     asked = dict.fromkeys([*wanted, "coverage", "targeted", "random"])
-    return {name: load("strategies", name) for name in asked if name in known}
+    return {name: _imported("strategies", known[name]) for name in asked if name in known}
 
 
 def detect_format(path: Path) -> str:

@@ -226,7 +226,7 @@ class _Line:
         self._alike = np.zeros(len(found.rows), dtype=np.float32)
         self._mine: list[int] = []
         self._open = np.empty(0, dtype=np.int64)
-        self._seen = 0
+        self._seen = self._likened = 0
 
     def best(self, picked: NDArray[np.bool_], *, floored: bool) -> int | None:
         """The place of the next pick; None if nothing is left (or nothing above the floor)."""
@@ -240,21 +240,30 @@ class _Line:
             among = among[self.found.cosines[among] >= self.floor]
         if self.starved or not len(among):
             return None
+        if not self._mine:  # nothing to be like yet
+            return int(among[0])
+        self._liken()
         gain = self.found.cosines[among] - self._variety * self._alike[among].astype(np.float64)
         return int(among[gain.argmax()])
 
     def _look_on(self, picked: NDArray[np.bool_], room: int) -> None:
-        new = np.arange(self._seen, min(len(self.found.rows), self._seen + room))
-        self._units[new] = coarse(self._vectors[self.found.patches[new]])
-        if self._mine:
+        # Twice as far each time: many small looks cost more than some rows in vain.
+        last = min(len(self.found.rows), self._seen + max(2 * room, self._seen))
+        new = np.arange(self._seen, last)
+        self._seen = last
+        self._open = np.concatenate([self._open, new[~picked[self.found.rows[new]]]])
+
+    def _liken(self) -> None:
+        """Compare what was seen since the last time with all picks, the rest with the newest."""
+        old, new = slice(int(self._open[0]), self._likened), slice(self._likened, self._seen)
+        if self._likened < self._seen:
+            self._units[new] = coarse(self._vectors[self.found.patches[new]])
             likeness = self._units[new] @ self._units[self._mine].T
             self._alike[new] = np.maximum(likeness.max(axis=1), 0.0)
-        self._seen += len(new)
-        self._open = np.concatenate([self._open, new[~picked[self.found.rows[new]]]])
+            self._likened = self._seen
+        likeness = self._units[old] @ self._units[self._mine[-1]]
+        self._alike[old] = np.maximum(self._alike[old], likeness)
 
     def take(self, place: int) -> None:
         """Count this place as picked: what is like it becomes less wanted."""
         self._mine.append(place)
-        near = slice(int(self._open[0]), self._seen)
-        likeness = self._units[near] @ self._units[place]
-        self._alike[near] = np.maximum(self._alike[near], likeness)

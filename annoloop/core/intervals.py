@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 DRAWS = 2_000
 LEVEL = 0.95
 FEW_EVENTS = 10
+AT_ONCE = 1 << 20
+"""Single draws held at once (8 MiB)."""
 MIN_EFFECTIVE = 20.0
 """Below so many effective boxes a rate says nothing; only counts are given."""
 
@@ -42,8 +44,7 @@ class Resample:
             return cls(np.zeros((draws, 0)))
         member = np.arange(images) if groups is None else _members(groups)
         count = int(member.max()) + 1
-        drawn = rng.multinomial(count, np.full(count, 1.0 / count), size=draws)
-        return cls(drawn[:, member].astype(np.float64))
+        return cls(_drawn(count, draws, rng)[:, member])
 
     def rate(self, events: Floats, trials: Floats) -> Interval | None:
         """95 % interval of Σ events / Σ trials; (n,) and (n,) counts by image.
@@ -74,6 +75,21 @@ class Resample:
         if len(drawn) == 0:
             return 0.0, 0.0
         return _percentiles(drawn, (1 - LEVEL) / 2, (1 + LEVEL) / 2)
+
+
+def _drawn(count: int, draws: int, rng: np.random.Generator) -> Floats:
+    """How often each of `count` comes in `count` draws with replacement, (draws, count).
+
+    Counting single draws takes a tenth of the time of a multinomial with equal chances.
+    """
+    found = np.empty((draws, count))
+    step = max(1, AT_ONCE // count)
+    for first in range(0, draws, step):
+        rows = min(step, draws - first)
+        cells = rng.integers(count, size=(rows, count)) + count * np.arange(rows)[:, None]
+        counts = np.bincount(cells.ravel(), minlength=rows * count)
+        found[first : first + rows] = counts.reshape(rows, count)
+    return found
 
 
 def _members(groups: Sequence[str | None]) -> NDArray[np.int64]:

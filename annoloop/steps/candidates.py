@@ -124,8 +124,8 @@ def labelled_vectors(
     if mix.keys() <= BLIND_TO_LABELS:
         return None
     with context.store.read() as connection:
-        known = samples.load(connection, split=Split.POOL, statuses=COVERED)
-    return context.vectors.load_vectors(name, [s.sha256 for s in known]) if known else None
+        known = samples.load_hashes(connection, split=Split.POOL, statuses=COVERED)
+    return context.vectors.load_vectors(name, known) if known else None
 
 
 def failure_queries(

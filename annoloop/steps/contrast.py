@@ -22,13 +22,13 @@ def contrast(
     picked = {pick.sample_id for pick in chosen.picks}
     summary: dict[str, Any] = dict(core_contrast.clusters_touched(chosen.picks))
     with context.store.read() as connection:
-        labeled = samples.load(connection, split=Split.POOL, statuses=(Status.ANNOTATED,))
+        labeled = samples.load_hashes(connection, split=Split.POOL, statuses=(Status.ANNOTATED,))
         trained = iterations.step_history(connection, "train")
     if candidates.vectors is not None:
         width = candidates.vectors.shape[1]
         known = np.empty((0, width), dtype=np.float32)
         if labeled:
-            known = context.vectors.load_vectors(name, [s.sha256 for s in labeled])
+            known = context.vectors.load_vectors(name, labeled)
         inside = np.array([key in picked for key in candidates.ids], dtype=bool)
         rng = np.random.default_rng(context.settings.select.seed)
         summary |= core_contrast.distances(candidates.vectors, inside, known, rng=rng)

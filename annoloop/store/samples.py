@@ -117,6 +117,12 @@ def load_ids(
     return list(connection.execute(query.order_by(samples.c.id)).scalars())
 
 
+def load_hashes(connection: Connection, *, split: Split, statuses: Collection[Status]) -> list[str]:
+    """The content hashes alone, in the order of `load`."""
+    query = _filtered(select(samples.c.sha256), split=split, half=None, statuses=statuses, ids=None)
+    return list(connection.execute(query.order_by(samples.c.id)).scalars())
+
+
 def _filtered(
     query: Select[Any],
     *,

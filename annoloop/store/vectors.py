@@ -35,6 +35,7 @@ class VectorStore:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._keys: dict[tuple[str, str], tuple[tuple[int, int], Any]] = {}
 
     def _file(self, kind: str, name: str) -> Path:
         safe = "".join(c if c.isalnum() or c in "-._" else "_" for c in name)
@@ -80,21 +81,21 @@ class VectorStore:
     def having(self, name: str, keys: Sequence[str]) -> NDArray[np.bool_]:
         """Which of `keys` have a vector, (len(keys),)."""
         data = self._open("vectors", name)
-        return np.zeros(len(keys), bool) if data is None else _places(data, keys) >= 0
+        return np.zeros(len(keys), bool) if data is None else self._places(data, keys) >= 0
 
     def load_vectors(self, name: str, keys: Sequence[str]) -> NDArray[np.float32]:
         """Rows in the order of `keys`, (n, d). Raises VectorError naming what to run."""
         data = self._open("vectors", name)
         if data is None:
             raise VectorError(f"there are no {name!r} vectors yet", fix="Run `annoloop embed`.")
-        wanted = _places(data, keys)
+        wanted = self._places(data, keys)
         missing = int((wanted < 0).sum())
         if missing:
             raise VectorError(
                 f"{missing} of {len(keys)} images have no {name!r} vector",
                 fix="Run `annoloop embed`: it goes on where it stopped.",
             )
-        width = self.width(name) or 0
+        width = int(data.schema.field("vector").type.list_size)
         # Picking rows is dear, and so is reading all of them.
         if 0 < len(wanted) * FEW <= data.count_rows():
             return _rows(_table(data, ["vector"], rows=wanted)["vector"].combine_chunks(), width)
@@ -178,7 +179,7 @@ class VectorStore:
         if ids is None:
             table = _table(data)
         else:
-            places = _places(data, sorted(set(ids)), "id")
+            places = self._places(data, sorted(set(ids)), "id")
             table = _table(data, rows=places[places >= 0])
         rows = zip(table["id"].to_pylist(), table["detections"].to_pylist(), strict=True)
         return {
@@ -213,6 +214,25 @@ class VectorStore:
             return None
         with _healthy(file):
             return lance.dataset(str(file))
+
+    def _places(self, data: Any, keys: Sequence[str], column: str = "key") -> NDArray[np.int64]:
+        """Where each key stands in a data set, (len(keys),); -1 where it does not.
+
+        The stored keys are kept, so that one call after another on the same version reads them
+        once.
+        """
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        # A data set that was removed and made again counts its versions from 1 again.
+        made = (data.version, (Path(data.uri) / "_versions").stat().st_mtime_ns)
+        kept = self._keys.get((data.uri, column))
+        if kept is None or kept[0] != made:
+            kept = (made, _table(data, [column])[column].combine_chunks())
+            self._keys[data.uri, column] = kept
+        stored = kept[1]
+        places = pc.index_in(pa.array(list(keys), stored.type), value_set=stored)
+        return np.asarray(pc.fill_null(places, -1), dtype=np.int64)
 
     def forget_predictions(self, model: str) -> None:
         """Drop what a model of this name said: the name is about to mean another model."""
@@ -267,16 +287,6 @@ def _healthy(file: Path) -> Iterator[None]:
             fix=f"Remove it (`rm -r {file}`) and run the command again: it is derived data, and "
             "will be computed again.",
         ) from error
-
-
-def _places(data: Any, keys: Sequence[str], column: str = "key") -> NDArray[np.int64]:
-    """Where each key stands in a data set, (len(keys),); -1 where it does not."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    stored = _table(data, [column])[column].combine_chunks()
-    places = pc.index_in(pa.array(list(keys), stored.type), value_set=stored)
-    return np.asarray(pc.fill_null(places, -1), dtype=np.int64)
 
 
 def _rows(column: Any, width: int) -> NDArray[np.float32]:

@@ -158,7 +158,7 @@ def test_a_change_that_is_no_error_only_warns():
 
 
 def test_slow_drift_only_warns(world):
-    since = [people(world, Habits(miss=0.08), seed=k) for k in range(2, 7)]
+    since = [people(world, Habits(miss=0.09), seed=k) for k in range(2, 7)]
     slow = judged(world, people(world, Habits(miss=0.06), seed=9), since=since, terms=Terms(look=6))
     assert slow.verdict is GoldenVerdict.WARN
     assert slow.cusum["missed"].alarm is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 from pathlib import Path
 
@@ -121,3 +122,16 @@ def test_a_write_that_meets_another_is_refused_by_name(tmp_path: Path) -> None:
     found = VectorStore(tmp_path).load_predictions("v0")
     assert found is not None
     assert len(found) == 1  # one of them, whole
+
+
+def test_what_another_process_wrote_meanwhile_is_seen(tmp_path: Path) -> None:
+    mine, other = VectorStore(tmp_path), VectorStore(tmp_path)
+    other.add_vectors("pixels-v1", ["a", "b"], ROWS)
+    assert mine.having("pixels-v1", ["a", "c"]).tolist() == [True, False]
+    other.add_vectors("pixels-v1", ["c"], ROWS[:1])
+    assert mine.having("pixels-v1", ["a", "c"]).tolist() == [True, True]
+    shutil.rmtree(tmp_path / "vectors")  # made again, it counts its versions from 1 again
+    other.add_vectors("pixels-v1", ["c", "b"], ROWS)
+    other.add_vectors("pixels-v1", ["d"], ROWS[:1])
+    np.testing.assert_array_equal(mine.load_vectors("pixels-v1", ["b", "c"]), ROWS[::-1])
+    assert mine.having("pixels-v1", ["a", "c"]).tolist() == [False, True]
