@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -374,5 +375,7 @@ def _print_document(kind: str, problem: str, fix: str) -> None:
 
 def main() -> None:
     """Entry point of the `annoloop` command."""
+    # A verb makes many objects and drops few: Python's usual 700 cost a select 0.3 s of collecting.
+    gc.set_threshold(50_000, 20, 50)
     as_json = "--json" in sys.argv
     sys.exit(_guarded(lambda: app(standalone_mode=False), as_json=as_json))
