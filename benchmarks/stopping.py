@@ -148,7 +148,7 @@ def experiment_11():
     truth = true_ap()
     level = ALPHA / LOOKS
     rows, stops, good = [], [], True
-    for images, runs, histories in ((100, 100, 0), (300, 100, 40), (1_000, 40, 0)):
+    for images, runs, histories in ((100, 200, 0), (300, 200, 200), (1_000, 100, 0)):
         held = lower = 0
         widths = []
         for seed in range(runs):
