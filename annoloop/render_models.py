@@ -78,6 +78,8 @@ def _evaluate(r: results_models.EvaluateResult) -> list[str]:
             f"{n['metric']} on gauge is {n['value']:.3f}, with 95 % between {n['low']:.3f} and "
             f"{n['high']:.3f} on other images"
         )
+    if r.gain is not None and r.gain["sd"] is not None:
+        lines.append(_gain(r.gain))
     if r.split == "val":
         lines.append(f"failures of mine at score ≥ {r.min_score:.3g}: {value(r.failures)}")
     if r.details is not None:
@@ -88,6 +90,15 @@ def _evaluate(r: results_models.EvaluateResult) -> list[str]:
     if r.unseen_classes:
         lines.append(f"never seen in training, yet counted: {value(r.unseen_classes)}")
     return [*lines, *(f"note: {note}" for note in r.notes)]
+
+
+def _gain(g: Mapping[str, Any]) -> str:
+    value, low, high = (100 * g[name] for name in ("value", "low", "high"))
+    chance = ", which can be chance" if low <= 0 <= high else ""
+    return (
+        f"{g['metric']} on gauge: {value:+.1f} points since {g['since']}, with 95 % between "
+        f"{low:+.1f} and {high:+.1f} on other images{chance}"
+    )
 
 
 def _metrics(r: results_metrics.MetricsResult) -> list[str]:

@@ -37,7 +37,8 @@ class PredictResult:
 class EvaluateResult:
     """`gauge` decides, `val` is all of val, failures come from `mine`; `test` only if opened.
 
-    `noise`: how sure the stop metric on gauge is (value, sd, 95 % interval) by resampling images.
+    `noise`: how sure the stop metric on gauge is (value, sd, 95 % interval) by resampling images;
+    `gain`: how much better the model is than that of the iteration before, in pairs.
     `details`: classes with their curves, confusion, calibration and TIDE on gauge (core.details).
     `slices`: the twelve numbers of parts of val, where they were asked for. `per_image`: all of val
     at the operating point.
@@ -48,6 +49,7 @@ class EvaluateResult:
     min_score: float
     gauge: Mapping[str, Any] | None
     noise: Mapping[str, Any] | None
+    gain: Mapping[str, Any] | None
     val: Mapping[str, Any] | None
     test: Mapping[str, Any] | None
     test_opened: int

@@ -24,7 +24,7 @@ from sklearn.isotonic import IsotonicRegression
 from annoloop.core.ambiguity import Cause, Judged, shares
 from annoloop.core.curves import fit
 from annoloop.core.evaluation import evaluate
-from annoloop.core.intervals import Resample
+from annoloop.core.intervals import Resample, split_in_halves
 from annoloop.core.outlook import LEAST_POINTS, Observation, Plan, Rates, look_ahead
 from annoloop.core.target import draws_for, lower_bound
 from annoloop.core.weighted_ap import ApTable, average_precision, bootstrap, prepare
@@ -155,7 +155,9 @@ def experiment_11():
             rng = np.random.default_rng([SEED, 11, images, seed])
             boxes, hard = images_of(images, rng)
             one = measure(boxes, hard, rng.standard_normal(int(boxes.sum())), rng)
-            drawn = bootstrap(one, Resample.draw(images, rng, draws=1_000).weights, metric="AP50")
+            draws = Resample.draw(images, rng, draws=1_000).weights
+            halves = split_in_halves(images, rng)
+            drawn = bootstrap(one, draws, metric="AP50", halves=halves)
             low, high = drawn.interval()
             held += low <= truth <= high
             lower += lower_bound(drawn, ALPHA, units=images) <= truth
@@ -186,6 +188,7 @@ def one_history(images, seed, truth, level):
     boxes, hard = images_of(images, rng)
     latent = rng.standard_normal(int(boxes.sum()))
     draws = Resample.draw(images, rng, draws=draws_for(level)).weights
+    halves = split_in_halves(images, rng)
     looks = []
     for _ in range(LOOKS):
         model = measure(boxes, hard, latent, rng)
@@ -193,7 +196,7 @@ def one_history(images, seed, truth, level):
         if value < truth:  # no rule stops, and no bound is needed
             looks.append((value, value, value))
         else:
-            one = bootstrap(model, draws, metric="AP50")
+            one = bootstrap(model, draws, metric="AP50", halves=halves)
             bounds = (lower_bound(one, each, units=images) for each in (level, ALPHA))
             looks.append((value, *bounds))
     stops = {}
@@ -387,6 +390,7 @@ def stops_of(sizes, values, sigmas, worth, seed):
     lost = np.flatnonzero(100 * worth * np.diff(values) < cost)
     return {
         "ours": twice_running([(last, one.flat) for last, one in ahead.items()], rounds),
+        "ours, the first time": next((last for last, one in ahead.items() if one.flat), rounds - 1),
         "surely unprofitable (< 10 %)": twice_running(sure, rounds),
         "half the budget": rounds // 2,
         "a quarter of it": rounds // 4,

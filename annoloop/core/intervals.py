@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 DRAWS = 2_000
 LEVEL = 0.95
 FEW_EVENTS = 10
+HALVES = 50
 AT_ONCE = 1 << 20
 """Single draws held at once (8 MiB)."""
 MIN_EFFECTIVE = 20.0
@@ -90,6 +91,26 @@ def _drawn(count: int, draws: int, rng: np.random.Generator) -> Floats:
         counts = np.bincount(cells.ravel(), minlength=rows * count)
         found[first : first + rows] = counts.reshape(rows, count)
     return found
+
+
+def split_in_halves(
+    images: int,
+    rng: np.random.Generator,
+    *,
+    groups: Sequence[str | None] | None = None,
+    pairs: int = HALVES,
+) -> Floats:
+    """Weights (2 · pairs, images) of 0 and 1: a random half of the images, then the other half.
+
+    With `groups` whole groups go to one side. Together the two halves are the whole, so that in
+    the mean of both only what depends on the number of images is left.
+    """
+    member = np.arange(images) if groups is None else _members(groups)
+    count = int(member.max(initial=-1)) + 1
+    first = np.zeros((pairs, count))
+    for row in first:
+        row[rng.permutation(count)[: count // 2]] = 1.0
+    return np.stack([first, 1.0 - first], axis=1).reshape(2 * pairs, count)[:, member]
 
 
 def _members(groups: Sequence[str | None]) -> NDArray[np.int64]:

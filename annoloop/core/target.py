@@ -73,28 +73,23 @@ def draws_for(level: float, *, tests: int = 1, images: int = 1) -> int:
 
 
 def lower_bound(found: Uncertain, level: float, *, units: int) -> float:
-    """The bias-corrected lower bound of a metric at `level`, from resampling `units` images (or
-    groups): stretched, since few units resample too narrowly (`expansion`)."""
-    return found.value - (found.value - found.lower(level)) * expansion(level, units=units)
+    """The lower bound at `level` of what endless images would give, from resampling `units` images
+    (or groups): stretched, since few units resample too narrowly (`expansion`)."""
+    centre = found.value - found.bias
+    return centre - (centre - found.lower(level)) * expansion(level, units=units)
 
 
 def doubt(found: Uncertain, *, bound: float, level: float, units: int) -> float:
-    """The p-value of a metric's being no better than `bound`: about the level at which its lower
-    bound would lie there; the stretch is that of `level`.
+    """The p-value of a metric's being no better than `bound`: the level at which its lower bound
+    would lie there; the stretch is that of `level`.
 
-    Φ((z_b - 2 z0) / stretch), with z_b of the share of draws below the bound and z0 of those below
-    the value. At least that of one draw in all: nothing rarer was looked at.
+    At least that of one draw in all: nothing rarer was looked at.
     """
-    from scipy.stats import norm
-
     if not len(found.drawn) or np.isnan(found.value):
         return 1.0
-    count = len(found.drawn)
-    under = float((found.drawn < bound).sum())
-    below = float(((found.drawn < found.value) + (found.drawn == found.value) / 2).mean())
-    bias = norm.ppf(np.clip(below, 1e-4, 1 - 1e-4))
-    reached = norm.ppf(np.clip((under + 1) / (count + 1), 1e-9, 1 - 1e-9))
-    return float(norm.cdf((reached - 2 * bias) / expansion(level, units=units)))
+    above = (found.value - found.bias - bound) / expansion(level, units=units)
+    under = int((found.drawn <= found.drawn.mean() - above).sum())
+    return (under + 1) / (len(found.drawn) + 1)
 
 
 def expansion(level: float, *, units: int) -> float:

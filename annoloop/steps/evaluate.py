@@ -5,25 +5,19 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from math import isnan
-from typing import Any
-
-import numpy as np
 
 from annoloop.core import evaluation
 from annoloop.core import failures as core_failures
 from annoloop.core.box_columns import columns
 from annoloop.core.details import details
-from annoloop.core.intervals import Resample
-from annoloop.core.weighted_ap import bootstrap
 from annoloop.errors import NotReadyError
 from annoloop.records import Failure, Half, ImageResult, Metrics, Split
 from annoloop.results_metrics import ImageCounts
 from annoloop.results_models import EvaluateResult
 from annoloop.steps.context import Context, require_batch_closed
 from annoloop.steps.explain import slices_of
-from annoloop.steps.ground import Found, Gauge, Ground, Truth, ground, halves, of
-from annoloop.steps.ground import gauge as gauge_tables
+from annoloop.steps.gauge_noise import how_sure
+from annoloop.steps.ground import Found, Ground, Truth, ground, halves, of
 from annoloop.steps.manifest import check_manifest
 from annoloop.steps.train import newest_model, predictions, train
 from annoloop.store import db, iterations, samples
@@ -31,9 +25,6 @@ from annoloop.store.iterations import Iteration
 
 FEW_IMAGES, FEW_BOXES = 10, 30
 """Below these a metric on gauge says little, and we say so."""
-
-NOISE_DRAWS, NOISE_CELLS = 1_000, 20_000_000
-"""Bootstrap draws of the gauge metric, and images × draws at most: fewer draws of a huge gauge."""
 
 
 def ensure_trained(context: Context) -> Iteration:
@@ -72,7 +63,7 @@ def evaluate(context: Context, *, by: str | None = None) -> EvaluateResult:
     val = evaluation.measure(on_val)
     parts = details(on_val, min_score=min_score, slices=slices).slices if slices else {}
     mined = _mine(truth[Half.MINE], of(found, truth[Half.MINE]), classes, min_score)
-    noise = gauge_noise(context, gauge_tables(context, model), model)
+    noise, gain = how_sure(context, iteration, model)
     results = evaluation.per_image(
         known.truth, found, min_score=min_score, iou=context.settings.evaluate.iou
     )
@@ -85,6 +76,7 @@ def evaluate(context: Context, *, by: str | None = None) -> EvaluateResult:
         min_score=min_score,
         gauge=asdict(gauge.metrics),
         noise=noise,
+        gain=gain,
         val=asdict(val),
         details=asdict(gauge.explained),
         slices=parts,
@@ -102,22 +94,6 @@ def evaluate(context: Context, *, by: str | None = None) -> EvaluateResult:
         context.say(f"note: {note}")
     _write(context, iteration, result, mined=mined, results=results)
     return result
-
-
-def gauge_noise(context: Context, on: Gauge, model: str) -> dict[str, Any]:
-    """How far the stop metric on gauge would move with other images: the image bootstrap.
-
-    Groups are drawn whole. `metric`, its `value`, `sd`, and the 95 % interval `low` to `high`.
-    """
-    metric = context.settings.stop.metric
-    rng = np.random.default_rng([context.settings.select.seed, 4])
-    count = min(NOISE_DRAWS, max(NOISE_CELLS // len(on.groups), 100))
-    draws = Resample.draw(len(on.groups), rng, draws=count, groups=on.groups).weights
-    made = bootstrap(on.tables[model], draws, metric=metric)
-    if isnan(made.value):
-        return {"metric": metric, "value": None, "sd": None, "low": None, "high": None}
-    low, high = made.interval()
-    return {"metric": metric, "value": made.value, "sd": made.sd, "low": low, "high": high}
 
 
 def _min_score(context: Context, mine: Truth, found: Found) -> float:
@@ -172,6 +148,7 @@ def _write(
         "min_score": result.min_score,
         "gauge": result.gauge,
         "noise": result.noise,
+        "gain": result.gain,
         "val": result.val,
         "failures": dict(result.failures),
         "unseen_classes": list(result.unseen_classes),
@@ -228,6 +205,7 @@ def evaluate_test(context: Context) -> EvaluateResult:
         min_score=0.0,
         gauge=None,
         noise=None,
+        gain=None,
         val=None,
         test=asdict(metrics),
         details=None,

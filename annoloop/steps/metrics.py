@@ -16,7 +16,7 @@ from annoloop.core import evaluation
 from annoloop.core import weighted_ap as ap
 from annoloop.core.box_columns import Columns
 from annoloop.core.coco_columns import coco_columns
-from annoloop.core.intervals import Resample
+from annoloop.core.intervals import Resample, split_in_halves
 from annoloop.core.voc_ap import voc_ap
 from annoloop.errors import InputError
 from annoloop.records import Metrics
@@ -112,7 +112,12 @@ def _uncertain(
     rng = np.random.default_rng(SEED)
     draws = Resample.draw(len(given.images), rng, draws=DRAWS, groups=groups).weights
     table = ap.tabulate(given)
-    made = {"intervals": _intervals({m: ap.bootstrap(table, draws, metric=m) for m in INTERVALS})}
+    halves = split_in_halves(len(given.images), rng, groups=groups)
+    made = {
+        "intervals": _intervals(
+            {m: ap.bootstrap(table, draws, metric=m, halves=halves) for m in INTERVALS}
+        )
+    }
     if other is not None:
         second = ap.tabulate(other)
         made["gains"] = _intervals(

@@ -21,6 +21,7 @@ CHANGES = {
     "options": "the trainer's options",
     "classes": "the classes",
     "mix": "the mix of strategies",
+    "embedder": "the embedder",
     "gauge": "the gauge set",
 }
 
@@ -80,6 +81,7 @@ def _recipe(one: Iteration) -> dict[str, Any]:
         "classes": sorted(trained["boxes_by_class"]),
         # The first batch has no failures to go by: it is no change of strategy.
         "mix": chosen.get("mix") if one.number else None,
+        "embedder": chosen.get("embedder"),
         "gauge": [found["gauge"]["images"], found["gauge"]["boxes"]],
     }
     return {name: value for name, value in recipe.items() if value is not None}

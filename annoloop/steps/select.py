@@ -76,6 +76,7 @@ class Plan:
     paths: Mapping[str, str]
     notes: tuple[str, ...]
     summary: Mapping[str, Any]
+    embedder: str
 
 
 def _ready(context: Context) -> Iteration | None:
@@ -143,7 +144,7 @@ def _plan(context: Context, wish: Wish, before: Iteration | None) -> Plan:
     signal = signal_notes(context, gathered.embedder) if gathered.evidence.queries else ()
     differs = contrast(context, gathered.candidates, chosen, name=gathered.embedder)
     notes = (*gathered.notes, *spent, *chosen.notes, *signal)
-    return Plan(chosen, seed, mix, paths, notes, differs)
+    return Plan(chosen, seed, mix, paths, notes, differs, gathered.embedder)
 
 
 def _readable(pick: Pick, paths: Mapping[str, str]) -> Pick:
@@ -188,6 +189,7 @@ def _take(
         "notes": list(result.notes),
         "summary": dict(result.summary),
         "mix": dict(plan.mix),
+        "embedder": plan.embedder,
         "by_source": dict(result.by_source),
         "blind_golden": len(blind),
     }

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from annoloop.core.intervals import Resample
+from annoloop.core.intervals import Resample, split_in_halves
 from annoloop.core.target import (
     ALPHA,
     Floor,
@@ -76,11 +76,12 @@ def _look(context: Context, on: Gauge, *, level: float, look: int) -> TargetLook
     count = draws_for(level, tests=max(1, len(stop.floors)), images=max(1, len(on.groups)))
     draws = Resample.draw(len(on.groups), rng, draws=count, groups=on.groups).weights
     units = len(set(on.groups) - {None}) + on.groups.count(None)
-    found = bootstrap(table, draws, metric=stop.metric)
+    halves = split_in_halves(len(on.groups), rng, groups=on.groups)
+    found = bootstrap(table, draws, metric=stop.metric, halves=halves)
     low = lower_bound(found, level or ALPHA / stop.looks, units=units)
     classes = {name: _class_id(name, table.classes) for name in stop.floors}
     each = {
-        name: bootstrap(table, draws, metric=stop.metric, class_id=place)
+        name: bootstrap(table, draws, metric=stop.metric, class_id=place, halves=halves)
         for name, place in classes.items()
     }
     doubts = {

@@ -60,10 +60,12 @@ def test_doubt_is_where_the_lower_bound_meets_the_bound():
     assert doubt(Uncertain(0.5, np.empty(0)), bound=0.1, **many) == 1.0
 
 
-def test_a_biased_bootstrap_is_corrected():
-    found = Uncertain(0.6, DRAWN + 0.03)  # its draws lie above the value
-    plain = float((found.drawn < 0.55).mean())
-    assert doubt(found, bound=0.55, level=0.05, units=10_000) > 2 * plain
+def test_a_metric_that_flatters_is_doubted_more():
+    plain = doubt(Uncertain(0.6, DRAWN), bound=0.55, level=0.05, units=10_000)
+    moved = doubt(Uncertain(0.6, DRAWN + 0.03), bound=0.55, level=0.05, units=10_000)
+    assert moved == plain  # where the draws lie does not matter
+    flattered = Uncertain(0.6, DRAWN, bias=0.02)
+    assert doubt(flattered, bound=0.55, level=0.05, units=10_000) > 1.5 * plain
 
 
 def test_few_images_are_trusted_less():

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from annoloop.core.evaluation import evaluate
-from annoloop.core.intervals import Resample
+from annoloop.core.intervals import Resample, split_in_halves
 from annoloop.core.weighted_ap import (
     Uncertain,
     average_precision,
@@ -196,12 +196,48 @@ def test_scenes_of_like_images_are_less_certain_than_as_many_single_images():
     assert bootstrap(table, whole).sd > 1.7 * bootstrap(table, single).sd
 
 
-def test_a_lower_bound_without_skew_is_the_quantile_and_with_skew_it_is_corrected():
-    drawn = np.arange(1.0, 1000.0)
-    assert Uncertain(500.0, drawn).lower(0.05) == pytest.approx(50, abs=1)
-    # The draws lie mostly below the value: it is biased upwards no more than they are downwards.
-    assert Uncertain(600.0, drawn).lower(0.05) > 60
-    assert Uncertain(400.0, drawn).lower(0.05) < 40
+def test_a_bound_is_of_the_draws_about_their_mean_moved_to_what_endless_images_would_give():
+    drawn = np.linspace(0.4, 0.6, 1001)
+    assert Uncertain(0.5, drawn).lower(0.05) == pytest.approx(0.41)
+    # The draws lie 0.1 above the value, as it lies above what it stands for.
+    moved = Uncertain(0.4, drawn, bias=0.05)
+    assert moved.lower(0.05) == pytest.approx(0.26)
+    assert moved.interval(0.9) == pytest.approx((0.26, 0.44))
+    assert Uncertain(0.05, drawn).interval()[0] == 0.0
+    assert Uncertain(0.0, drawn, least=-1.0).interval() == pytest.approx((-0.095, 0.095))
+
+
+def test_the_bias_of_interpolated_ap_is_seen_in_halves():
+    truth, found = world(3_000, seed=5)
+    rng = np.random.default_rng(1)
+    # Scores that say nothing of right and wrong make precision wander, and its best is taken.
+    found = {
+        key: [Detection(d.class_id, d.box, float(rng.random())) for d in rows]
+        for key, rows in found.items()
+    }
+    everyone = prepare(truth, found, classes=CLASSES)
+    real = average_precision(everyone, metric="AP50").overall("AP50")[0]
+    above, seen = [], []
+    for _ in range(150):
+        chosen = rng.choice(sorted(truth), 60, replace=False)
+        few = prepare({k: truth[k] for k in chosen}, {k: found[k] for k in chosen}, classes=CLASSES)
+        draws = Resample.draw(60, rng, draws=100).weights
+        made = bootstrap(few, draws, metric="AP50", halves=split_in_halves(60, rng))
+        assert 0.0 <= made.bias <= made.sd
+        above.append(made.value - real)
+        seen.append(made.bias)
+    assert np.mean(above) > 0.008
+    assert np.mean(seen) == pytest.approx(np.mean(above), abs=3 * np.std(above) / np.sqrt(150))
+
+
+def test_halves_are_complements_and_keep_groups_whole():
+    scenes = ["a", "a", None, "b", None, "b"]
+    halves = split_in_halves(6, np.random.default_rng(0), groups=scenes, pairs=7)
+    assert halves.shape == (14, 6)
+    assert (halves[0::2] + halves[1::2] == 1).all()
+    assert (halves[:, 0] == halves[:, 1]).all()
+    assert (halves[:, 3] == halves[:, 5]).all()
+    assert split_in_halves(0, np.random.default_rng(0)).shape == (100, 0)
 
 
 def test_the_lower_bound_holds_about_as_often_as_it_says():
