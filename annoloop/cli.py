@@ -11,9 +11,20 @@ from typing import Annotated, Any
 import typer
 
 from annoloop import __version__, cli_backup, durable
-from annoloop.cli_options import HERE, Folder, Json, names, not_built, open_project, say, show
+from annoloop.cli_fiftyone import fiftyone
+from annoloop.cli_options import (
+    HERE,
+    Folder,
+    Json,
+    mix_of,
+    names,
+    not_built,
+    open_project,
+    say,
+    show,
+)
 from annoloop.cli_people import annotate, batch, golden
-from annoloop.errors import AnnoloopError, SettingsError
+from annoloop.errors import AnnoloopError
 
 EXPECTED, USAGE, UNEXPECTED, INTERRUPTED = 1, 2, 3, 130
 """Exit codes: 1 an expected failure, 2 wrong usage, 3 a bug of ours, 130 interrupted."""
@@ -28,7 +39,6 @@ app = typer.Typer(
     help="The annotation loop: golden check, annotate, train, evaluate, select, stop or repeat.",
 )
 failures = typer.Typer(help="The typed failures of the newest evaluation; review of them.")
-fiftyone = typer.Typer(no_args_is_help=True, help="The loop for FiftyOne users.")
 app.add_typer(batch, name="batch")
 app.add_typer(annotate, name="annotate")
 app.add_typer(golden, name="golden")
@@ -126,22 +136,12 @@ def select(
     json: Json = False,
 ) -> None:
     """The next batch, each pick with its reason."""
-    shares = None if mix is None else _mix(mix)
+    shares = None if mix is None else mix_of(mix)
     overrides = {"select": {"look_at": look_at}} if look_at else None
     made = open_project(project, overrides).select(
         size, boxes=boxes, minutes=minutes, mix=shares, seed=seed, dry_run=dry_run
     )
     show(made, as_json=json)
-
-
-def _mix(text: str) -> dict[str, float]:
-    try:
-        pairs = [part.split("=") for part in text.split(",")]
-        return {name.strip(): float(share) for name, share in pairs}
-    except ValueError as error:
-        raise SettingsError(
-            f"--mix {text!r} is not a mix", fix="Write it like coverage=0.3,targeted=0.7."
-        ) from error
 
 
 @app.command()
@@ -306,24 +306,6 @@ def replay(
 
     call: Callable[..., Any] = engine.replay_cost if dry_run else engine.replay
     show(call(plan, out=out, workers=workers, say=say, progress=progress_bar()), as_json=json)
-
-
-@fiftyone.command("iterate")
-def fiftyone_iterate(name: str, json: Json = False) -> None:
-    """One step of the loop on a dataset (not built yet)."""
-    raise not_built("fiftyone iterate")
-
-
-@fiftyone.command("sync")
-def fiftyone_sync(json: Json = False) -> None:
-    """Push the loop's state to a dataset (not built yet)."""
-    raise not_built("fiftyone sync")
-
-
-@fiftyone.command("install-plugin")
-def fiftyone_install_plugin(json: Json = False) -> None:
-    """The plugin for the FiftyOne App (not built yet)."""
-    raise not_built("fiftyone install-plugin")
 
 
 @app.callback(invoke_without_command=True)

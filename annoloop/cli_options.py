@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from annoloop.errors import NotBuiltError
+from annoloop.errors import NotBuiltError, SettingsError
 
 if TYPE_CHECKING:
     from annoloop.project import Project
@@ -40,6 +40,17 @@ def open_project(folder: Path, overrides: Mapping[str, Any] | None = None) -> Pr
 
 def names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def mix_of(text: str) -> dict[str, float]:
+    """The shares in ``coverage=0.3,targeted=0.7``. Raises SettingsError."""
+    try:
+        pairs = [part.split("=") for part in text.split(",")]
+        return {name.strip(): float(share) for name, share in pairs}
+    except ValueError as error:
+        raise SettingsError(
+            f"--mix {text!r} is not a mix", fix="Write it like coverage=0.3,targeted=0.7."
+        ) from error
 
 
 def not_built(verb: str) -> NotBuiltError:

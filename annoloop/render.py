@@ -8,7 +8,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, fields
 from typing import Any
 
-from annoloop import render_models, render_replay, results, results_batches, results_golden
+from annoloop import (
+    render_fiftyone,
+    render_models,
+    render_replay,
+    results,
+    results_batches,
+    results_golden,
+)
 from annoloop.ports import Progress, silent
 from annoloop.render_text import SHOWN, table
 from annoloop.render_text import cell as _cell
@@ -254,6 +261,7 @@ PAGES: dict[type, Callable[[Any], list[str]]] = {
     results_golden.GoldenFilesResult: _golden_files,
     **render_models.PAGES,
     **render_replay.PAGES,
+    **render_fiftyone.PAGES,
 }
 
 

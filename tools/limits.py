@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parent.parent / "annoloop"
 MODULE_LINES, MEDIAN_LINES, FUNCTION_LINES, FOLDER_LEVELS = 400, 150, 60, 2
 DRAWERS = {"utils", "helpers", "common", "misc", "manager"}
 # A command's parameters are its flags, so the faces are free of the limit on arguments.
-FREE_OF_ARGUMENT_LIMIT = {"cli.py", "cli_people.py"}
+FREE_OF_ARGUMENT_LIMIT = {"cli.py", "cli_people.py", "cli_fiftyone.py"}
 ARGUMENTS, POSITIONAL = 6, 2
 
 

@@ -1,0 +1,388 @@
+"""A FiftyOne dataset as columns: bulk reads and bulk writes, never a loop over samples.
+
+The names (tags, views, fields, keys of `info`) are those of the annotation tutorial's notebooks.
+The SDK is imported when a dataset is opened, so that everything else runs without it.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import socket
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from annoloop.errors import BusyError, DependencyError, InputError, NotReadyError, VectorError
+
+STATUS, VECTORS, SCORES, LABELS, REASON = (
+    "annotation_status",
+    "embeddings",
+    "zcore",
+    "human_labels",
+    "annoloop_reason",
+)
+HISTORY, SCHEMA, WAITING = "golden_qa_history", "annotation_schema", "to_annotate"
+LOCKED = ("split:test", "split:val", "split:golden")
+CHUNK = 10_000
+"""Samples whose vectors are read at once: at 512 numbers 20 MB, and as much again on the way."""
+STALE = timedelta(hours=1)
+"""A lock of another machine that is older is of a process that is gone."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Columns:
+    """Samples in one order: FiftyOne's ids, files, statuses, tags, and the group of each.
+
+    `groups` are None where the dataset is not grouped.
+    """
+
+    ids: tuple[str, ...]
+    files: tuple[str, ...]
+    statuses: tuple[str, ...]
+    tags: tuple[tuple[str, ...], ...]
+    groups: tuple[str, ...] | None
+
+
+def open_dataset(name: str) -> FiftyoneDataset:
+    """The dataset of this name. Raises DependencyError without FiftyOne or its database, InputError
+    where there is no such dataset."""
+    try:
+        import fiftyone
+    except ImportError as error:
+        raise DependencyError(
+            "FiftyOne is not installed", fix="Install it: `pip install 'annoloop[fiftyone]'`."
+        ) from error
+    with database():
+        if not fiftyone.dataset_exists(name):
+            known = fiftyone.list_datasets()
+            near = difflib.get_close_matches(name, known, n=1)
+            listed = ", ".join(known[:10]) or "none"
+            raise InputError(
+                f"FiftyOne has no dataset {name!r}",
+                fix=f"Did you mean {near[0]!r}? There are: {listed}."
+                if near
+                else f"There are: {listed}.",
+            )
+        return FiftyoneDataset(fiftyone.load_dataset(name))
+
+
+@contextmanager
+def database() -> Iterator[None]:
+    """A server that is gone is an expected failure."""
+    from pymongo.errors import PyMongoError
+
+    try:
+        yield
+    except PyMongoError as error:
+        raise DependencyError(
+            f"FiftyOne's database does not answer ({str(error)[:200]})",
+            fix="Start it (FIFTYONE_DATABASE_URI says which), then run the same again: what was "
+            "half written is taken back first.",
+        ) from error
+
+
+class FiftyoneDataset:
+    """One image dataset, flat or grouped (then every slice counts, and a group is one unit)."""
+
+    def __init__(self, dataset: Any) -> None:
+        kind = dataset.media_type
+        if kind not in ("image", "group", None):
+            raise InputError(
+                f"dataset {dataset.name!r} holds {kind}, not images",
+                fix="Make a dataset of the frames that should be labelled (`to_frames`).",
+            )
+        self.dataset = dataset
+        self.name: str = dataset.name
+        self.grouped = kind == "group"
+        if self.grouped and set(dataset.group_media_types.values()) != {"image"}:
+            raise InputError(
+                f"dataset {dataset.name!r} has groups that are not images alone "
+                f"({', '.join(sorted(set(dataset.group_media_types.values())))})",
+                fix="Make a dataset of the slices that are images.",
+            )
+
+    @property
+    def everyone(self) -> Any:
+        """All samples as one view, slices of groups included."""
+        return self._flat(self.dataset)
+
+    def _flat(self, samples: Any) -> Any:
+        return samples.select_group_slices() if self.grouped else samples
+
+    # --- reading ------------------------------------------------------------------------------
+
+    def view(self, name: str, tag: str) -> Any:
+        """A saved view, or what carries its tag where nobody saved one. Raises NotReadyError."""
+        if self.dataset.has_saved_view(name):
+            found = self.dataset.load_saved_view(name)
+            return self._flat(found) if found.media_type == "group" else found
+        if tag in self.everyone.count_values("tags"):
+            return self.everyone.match_tags(tag)
+        raise NotReadyError(
+            f"dataset {self.name!r} has neither a saved view {name!r} nor samples with the tag "
+            f"{tag!r}",
+            fix=f"Split it first: tag its samples {tag} and so on, and save the views.",
+        )
+
+    def columns(self, view: Any) -> Columns:
+        """What there is to know of the samples of a view, but for their vectors."""
+        wanted = ["id", "filepath", "tags"]
+        if self.has(STATUS):
+            wanted.append(STATUS)
+        if self.grouped:
+            wanted.append(f"{self.dataset.group_field}.id")
+        found = dict(zip(wanted, view.values(wanted), strict=True))
+        statuses = found.get(STATUS) or [None] * len(found["id"])
+        return Columns(
+            tuple(found["id"]),
+            tuple(found["filepath"]),
+            tuple("unlabeled" if one is None else str(one) for one in statuses),
+            tuple(tuple(one or ()) for one in found["tags"]),
+            tuple(map(str, found[wanted[-1]])) if self.grouped else None,
+        )
+
+    def has(self, field: str) -> bool:
+        return bool(self.everyone.has_field(field))
+
+    def vectors(self, ids: Sequence[str], files: Sequence[str]) -> NDArray[np.float32] | None:
+        """The `embeddings` of these samples (n, d); None where nobody has one.
+
+        Raises VectorError for samples without one, of another width, or with NaN.
+        """
+        if not self.has(VECTORS) or not ids:
+            return None
+        found: NDArray[np.float32] | None = None
+        seen = np.zeros(len(ids), dtype=bool)
+        place = {key: row for row, key in enumerate(ids)}
+        for start in range(0, len(ids), CHUNK):
+            part = list(ids[start : start + CHUNK])
+            keys, rows = self.everyone.select(part).values(["id", VECTORS])
+            for key, row in zip(keys, rows, strict=True):
+                if row is None:
+                    continue
+                if found is None:
+                    found = np.empty((len(ids), len(row)), dtype=np.float32)
+                if len(row) != found.shape[1]:
+                    raise VectorError(
+                        f"`{VECTORS}` of {files[place[key]]} has {len(row)} numbers, others have "
+                        f"{found.shape[1]}",
+                        fix="Compute all of them with the same model.",
+                    )
+                found[place[key]] = row
+                seen[place[key]] = True
+        if found is None:
+            return None
+        broken = np.flatnonzero(~seen)
+        if len(broken):
+            raise VectorError(
+                f"{len(broken)} of {len(ids)} samples have no `{VECTORS}`, first "
+                f"{files[int(broken[0])]}",
+                fix="Compute the rest with the model that made the others.",
+            )
+        broken = np.flatnonzero(~np.isfinite(found).all(axis=1))
+        if len(broken):
+            raise VectorError(
+                f"`{VECTORS}` of {files[int(broken[0])]} holds NaN or infinity ({len(broken)} such "
+                "samples)",
+                fix="Compute them again.",
+            )
+        return found
+
+    def scores(self, ids: Sequence[str]) -> NDArray[np.float64] | None:
+        """The stored `zcore` of these samples (n,); None unless all have one."""
+        if not self.has(SCORES):
+            return None
+        keys, values = self.everyone.select(list(ids)).values(["id", SCORES])
+        known = {key: value for key, value in zip(keys, values, strict=True) if value is not None}
+        if any(key not in known for key in ids):
+            return None
+        return np.array([known[key] for key in ids], dtype=np.float64)
+
+    def label_counts(self, view: Any, field: str) -> list[dict[str, int]]:
+        """How often each class was drawn on each sample of a view. Raises InputError if the field
+        is not of detections."""
+        if not self.has(field):
+            return []
+        kind = self.dataset.get_field(field)
+        if getattr(getattr(kind, "document_type", None), "__name__", "") != "Detections":
+            raise InputError(
+                f"field {field!r} of dataset {self.name!r} is {kind}, not Detections",
+                fix=f"Keep the people's boxes in a Detections field, and name it in "
+                f"info['{SCHEMA}']['field_name'].",
+            )
+        counts = []
+        for labels in view.values(f"{field}.detections.label"):
+            one: dict[str, int] = {}
+            for label in labels or ():
+                one[label] = one.get(label, 0) + 1
+            counts.append(one)
+        return counts
+
+    def newest(self, pattern: str, names: Sequence[str]) -> int | None:
+        """The largest number N in names such as `batch:vN`."""
+        found = [re.fullmatch(pattern, name) for name in names]
+        return max((int(one[1]) for one in found if one), default=None)
+
+    def newest_batch(self) -> int | None:
+        tags = list(self.everyone.count_values("tags"))
+        return self.newest(r"batch:v(\d+)", tags)
+
+    def waiting(self, batch: int) -> int:
+        """How many samples of a batch still wait for their labels."""
+        return len(self.everyone.match_tags([f"batch:v{batch}", WAITING], all=True))
+
+    def failures(self) -> tuple[str | None, Columns | None]:
+        """The newest `eval_vN_failures` view, its name and samples; None without one."""
+        number = self.newest(r"eval_v(\d+)_failures", self.dataset.list_saved_views())
+        if number is None:
+            return None, None
+        name = f"eval_v{number}_failures"
+        found = self.dataset.load_saved_view(name)
+        return name, self.columns(self._flat(found) if found.media_type == "group" else found)
+
+    # --- writing ------------------------------------------------------------------------------
+
+    def write_column(self, field: str, values: Mapping[str, Any]) -> None:
+        """One value a sample, by id, in one bulk write."""
+        self.everyone.select(list(values)).set_values(field, dict(values), key_field="id")
+
+    def write_batch(self, number: int, by_source: Mapping[str, Sequence[str]]) -> str:
+        """Tag, mark and show a batch; returns the name of its saved view, which is written last."""
+        name = f"batch_v{number}"
+        ids = [key for part in by_source.values() for key in part]
+        self.everyone.select(ids).tag_samples([f"batch:v{number}", WAITING])
+        for source, part in by_source.items():
+            self.everyone.select(list(part)).tag_samples(f"source:{source}")
+        self.write_column(STATUS, dict.fromkeys(ids, "selected"))
+        view = self.everyone.match_tags(f"batch:v{number}")
+        self.dataset.save_view(name, view, overwrite=True)
+        return name
+
+    def take_back(self, number: int) -> None:
+        """Undo what `write_batch` wrote of a batch that nobody has begun to label."""
+        view = self.everyone.match_tags(f"batch:v{number}")
+        ids = view.values("id")
+        if ids:
+            tags = [f"batch:v{number}", WAITING, *self._sources(view)]
+            self.everyone.select(ids).untag_samples(tags)
+            self.write_column(STATUS, dict.fromkeys(ids, "unlabeled"))
+        if self.dataset.has_saved_view(f"batch_v{number}"):
+            self.dataset.delete_saved_view(f"batch_v{number}")
+
+    def _sources(self, view: Any) -> list[str]:
+        return [tag for tag in view.count_values("tags") if tag.startswith("source:")]
+
+    def append_info(self, key: str, entry: Mapping[str, Any]) -> None:
+        self.dataset.reload()
+        self.dataset.info[key] = [*self.dataset.info.get(key, []), dict(entry)]
+        self.dataset.save()
+
+    # --- one at a time ------------------------------------------------------------------------
+
+    @contextmanager
+    def alone(self, *, at: datetime) -> Iterator[Lock]:
+        """Hold the dataset's lock, which lies in its database. Raises BusyError if another does.
+
+        What a killed process left half written is taken back first.
+        """
+        from fiftyone.core.odm import get_db_conn
+
+        lock = Lock(get_db_conn()["annoloop.locks"], str(self.dataset._doc.id), at)
+        left = lock.take(self.name)
+        try:
+            if left is not None:
+                self.take_back(left)
+                lock.writing(None)
+            yield lock
+        except BaseException:
+            lock.drop()
+            raise
+        lock.release()
+
+
+class Lock:
+    """A document that only one process can insert."""
+
+    held_here: ClassVar[set[str]] = set()
+    """Datasets that this process works on now: its other locks are left over."""
+
+    def __init__(self, collection: Any, dataset: str, at: datetime) -> None:
+        self._collection, self._id = collection, dataset
+        self._mine = {**_this_process(), "at": at.isoformat()}
+        self._writing = False
+
+    def take(self, name: str) -> int | None:
+        """Take the lock; the number of the batch that a dead holder was writing."""
+        from pymongo.errors import DuplicateKeyError
+
+        left: int | None = None
+        try:
+            self._collection.insert_one({"_id": self._id, **self._mine})
+        except DuplicateKeyError:
+            held = self._collection.find_one({"_id": self._id}) or {}
+            if held and not self._dead(held):
+                raise BusyError(
+                    f"another process works on dataset {name!r} (process {held['pid']} on "
+                    f"{held['host']} since {held['at']})",
+                    fix="Wait until it is done, then run the same again.",
+                ) from None
+            left = held.get("writing")
+            mine = dict(self._mine) if left is None else {**self._mine, "writing": left}
+            seen = {key: held.get(key) for key in ("pid", "started", "at")}
+            took = self._collection.replace_one({"_id": self._id, **seen}, mine)
+            if not took.matched_count:
+                raise BusyError(
+                    f"another process has just begun to work on dataset {name!r}",
+                    fix="Wait until it is done, then run the same again.",
+                ) from None
+        self.held_here.add(self._id)
+        return left
+
+    def _dead(self, held: Mapping[str, Any]) -> bool:
+        if held["host"] != self._mine["host"]:
+            made = datetime.fromisoformat(str(held["at"]))
+            return datetime.fromisoformat(str(self._mine["at"])) - made > STALE
+        if held["pid"] == self._mine["pid"] and held["started"] == self._mine["started"]:
+            return self._id not in self.held_here
+        return bool(_started(int(held["pid"])) != held["started"])
+
+    def writing(self, batch: int | None) -> None:
+        """Note down which batch is about to be written, so that half of it can be taken back."""
+        self._writing = batch is not None
+        change = {"$unset": {"writing": 1}} if batch is None else {"$set": {"writing": batch}}
+        self._collection.update_one({"_id": self._id}, change)
+
+    def release(self) -> None:
+        self.held_here.discard(self._id)
+        self._collection.delete_one({"_id": self._id, **self._mine})
+
+    def drop(self) -> None:
+        """Leave after a failure; what was half written stays noted down for whoever comes next."""
+        from pymongo.errors import PyMongoError
+
+        self.held_here.discard(self._id)
+        if not self._writing:
+            with suppress(PyMongoError):
+                self.release()
+
+
+def _this_process() -> dict[str, Any]:
+    pid = os.getpid()
+    return {"host": socket.gethostname(), "pid": pid, "started": _started(pid)}
+
+
+def _started(pid: int) -> float | None:
+    """When a process of this machine started, None if there is none: numbers are used again."""
+    import psutil
+
+    try:
+        return float(psutil.Process(pid).create_time())
+    except psutil.NoSuchProcess:
+        return None

@@ -1,0 +1,330 @@
+"""One step of the loop on a FiftyOne dataset alone, without a project.
+
+    import annoloop.fiftyone
+    result = annoloop.fiftyone.iterate(dataset, seed=0)
+
+The dataset's own tags, fields and saved views are the record, by the names of the annotation
+tutorial; docs/fiftyone.md puts its cells beside these calls. No image is opened, unless `embed`
+asks for vectors.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import PurePath
+from typing import Any, TypedDict, Unpack
+
+import numpy as np
+from numpy.typing import NDArray
+
+from annoloop.adapters.fiftyone import (
+    HISTORY,
+    LABELS,
+    LOCKED,
+    REASON,
+    SCHEMA,
+    SCORES,
+    VECTORS,
+    Columns,
+    FiftyoneDataset,
+    database,
+    open_dataset,
+)
+from annoloop.core import coverage, selection
+from annoloop.errors import BatchOpenError, LockedSplitError, NotReadyError, VectorError
+from annoloop.records import Failure, FailureType, Selection
+from annoloop.render_fiftyone import summary
+from annoloop.results_fiftyone import FiftyonePick, IterationResult, PoolProgress
+
+MIX = {"coverage": 0.3, "targeted": 0.7}
+SHARE, LEAST, TOP_CLASSES = 0.2, 10, 5
+"""The tutorial's batch: a fifth of what remains, ten at least; five classes of golden."""
+OPEN = ("unlabeled", "pending")
+COVERED = ("annotated", "selected")
+
+Say = Callable[[str], None]
+
+
+def talk(text: str) -> None:
+    sys.stderr.write(text + "\n")
+
+
+class Options(TypedDict, total=False):
+    """What `iterate` takes by name.
+
+    `mix`: shares by source (default 30 % coverage, 70 % targeted). `seed`: 0. `rescore`: compute
+    `zcore` anew, conditional on what is labelled. `embed`: compute our `pixels` vectors where there
+    are none. `allow_open`: go on although samples of the last batch still wait. `dry_run`: write
+    nothing. `say`: where the summary goes (stderr).
+    """
+
+    mix: Mapping[str, float]
+    seed: int
+    rescore: bool
+    embed: bool
+    allow_open: bool
+    dry_run: bool
+    say: Say
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What was asked, with the tutorial's defaults."""
+
+    size: int | None
+    mix: Mapping[str, float]
+    seed: int
+    rescore: bool
+    embed: bool
+    allow_open: bool
+
+
+def iterate(dataset: Any, size: int | None = None, **options: Unpack[Options]) -> IterationResult:
+    """Golden statistics and the next batch, written to the dataset; a summary is said.
+
+    `dataset` is a FiftyOne dataset or its name. The batch has exactly `size` samples (default
+    max(10, a fifth of the unlabeled pool)), floor(0.3 × size) of them coverage; `Options` says what
+    else can be asked. Raises BatchOpenError, BusyError (another process is at it), VectorError,
+    NotReadyError, InputError, LockedSplitError, DependencyError.
+    """
+    unknown = options.keys() - Options.__annotations__.keys()
+    if unknown:
+        raise TypeError(f"iterate() has no option {sorted(unknown)[0]!r}")
+    found = open_dataset(dataset) if isinstance(dataset, str) else FiftyoneDataset(dataset)
+    say = options.get("say", talk)
+    wish = Wish(
+        size,
+        options.get("mix", MIX),
+        options.get("seed", 0),
+        rescore=options.get("rescore", False),
+        embed=options.get("embed", False),
+        allow_open=options.get("allow_open", False),
+    )
+    with database():
+        if options.get("dry_run", False):
+            return _iterate(found, wish, None, say)
+        with found.alone(at=datetime.now(UTC)) as lock:
+            return _iterate(found, wish, lock.writing, say)
+
+
+def _iterate(
+    found: FiftyoneDataset, wish: Wish, writing: Callable[[int | None], None] | None, say: Say
+) -> IterationResult:
+    number = _next_batch(found, wish)
+    pool = _pool(found)
+    golden = _golden(found)
+    chosen, notes = _choose(found, pool, wish, number=number, dry=writing is None)
+    by_source: dict[str, list[str]] = {}
+    for pick in chosen.picks:
+        by_source.setdefault(pick.source, []).append(pick.sample_id)
+    view = f"batch_v{number}"
+    if writing is not None:
+        writing(number)
+        found.write_column(REASON, {pick.sample_id: pick.reason for pick in chosen.picks})
+        found.write_batch(number, by_source)
+        found.append_info(HISTORY, golden)
+        writing(None)
+    file_of = dict(zip(pool.ids, pool.files, strict=True))
+    result = IterationResult(
+        dataset=found.name,
+        batch=f"v{number}",
+        view=view,
+        dry_run=writing is None,
+        asked=chosen.asked,
+        size=len(chosen.picks),
+        by_source={source: len(ids) for source, ids in by_source.items()},
+        quotas=dict(chosen.quotas),
+        shortfalls=chosen.shortfalls,
+        seed=wish.seed,
+        golden=golden,
+        progress=_progress(pool, [p.sample_id for p in chosen.picks]),
+        picks=tuple(
+            FiftyonePick(p.sample_id, file_of[p.sample_id], p.source, p.rank, p.score, p.reason)
+            for p in chosen.picks
+        ),
+        notes=(*notes, *chosen.notes),
+    )
+    say("\n".join(summary(result)))
+    return result
+
+
+def _next_batch(found: FiftyoneDataset, wish: Wish) -> int:
+    last = found.newest_batch()
+    if last is None:
+        return 0
+    waiting = found.waiting(last)
+    if waiting and not wish.allow_open:
+        raise BatchOpenError(
+            f"{waiting} samples of batch v{last} still carry the tag `to_annotate`",
+            fix=f"Label the saved view `batch_v{last}`, set their annotation_status and remove the "
+            "tag; or say that it does not matter: allow_open=True (--allow-open).",
+        )
+    return last + 1
+
+
+def _pool(found: FiftyoneDataset) -> Columns:
+    """The pool's samples. Raises LockedSplitError if it holds one of another split."""
+    pool = found.columns(found.view("pool", "split:pool"))
+    bad = [
+        (file, tag)
+        for file, tags in zip(pool.files, pool.tags, strict=True)
+        for tag in tags
+        if tag in LOCKED
+    ]
+    if bad:
+        raise LockedSplitError(
+            f"{len(bad)} samples of the pool belong to another split, first {bad[0][0]} "
+            f"({bad[0][1]})",
+            fix="Mend the saved view `pool`, or the tags: a sample has one split for good.",
+        )
+    if not pool.ids:
+        raise NotReadyError("the pool is empty", fix="Add samples with the tag `split:pool`.")
+    return pool
+
+
+def _golden(found: FiftyoneDataset) -> dict[str, Any]:
+    """The entry of `golden_qa_history`: of the schema's classes, of all where there is none."""
+    info = found.dataset.info
+    schema = info.get(SCHEMA) or {}
+    field = schema.get("field_name") or LABELS
+    counts = found.label_counts(found.view("golden_qa", "split:golden"), field)
+    known = set(schema.get("classes") or {name for one in counts for name in one})
+    kept = [{name: n for name, n in one.items() if name in known} for one in counts]
+    total: Counter[str] = Counter()
+    for one in kept:
+        total.update(one)
+    ranked = sorted(total.items(), key=lambda pair: (-pair[1], pair[0]))
+    return {
+        "iteration": len(info.get(HISTORY) or ()),
+        "samples_with_labels": sum(bool(one) for one in kept),
+        "total_detections": total.total(),
+        "top_classes": dict(ranked[:TOP_CLASSES]),
+    }
+
+
+def _choose(
+    found: FiftyoneDataset, pool: Columns, wish: Wish, *, number: int, dry: bool
+) -> tuple[Selection, tuple[str, ...]]:
+    """The next batch of the open pool, and what is to be said about it."""
+    open_ = [row for row, status in enumerate(pool.statuses) if status in OPEN]
+    if not open_:
+        raise NotReadyError("no unlabeled sample is left in the pool", fix="Add samples to it.")
+    ids, files = ([column[row] for row in open_] for column in (pool.ids, pool.files))
+    notes: list[str] = []
+    vectors = found.vectors(ids, files)
+    if vectors is None and wish.embed:
+        _embed(found)
+        notes.append(f"no `{VECTORS}`: computed with the pixels embedder")
+        vectors = found.vectors(ids, files)
+    scores = None if wish.rescore else found.scores(ids)
+    if scores is None:
+        scores = _rescored(found, pool, ids, vectors, wish, dry=dry)
+        notes.append(f"`{SCORES}` computed, conditional on what is labelled")
+    queries = _queries(found, notes) if vectors is not None else []
+    if vectors is None:
+        notes.append(f"coverage only: the dataset has no `{VECTORS}` (embed=True computes ours)")
+    names = [pool.groups[row] for row in open_] if pool.groups is not None else None
+    candidates = selection.Candidates(
+        tuple(ids),
+        vectors,
+        scores,
+        groups=None if names is None else np.unique(names, return_inverse=True)[1],
+    )
+    evidence = selection.Evidence(
+        queries=tuple(queries),
+        pending=tuple(pool.ids[row] for row in open_ if pool.statuses[row] == "pending"),
+        labelled=_labelled(found, pool, wish.mix),
+    )
+    size = wish.size or min(len(ids), max(LEAST, int(SHARE * len(ids))))
+    rng = np.random.default_rng([wish.seed, number])
+    chosen = selection.select(candidates, evidence, size=size, mix=wish.mix, rng=rng)
+    return chosen, tuple(notes)
+
+
+def _labelled(
+    found: FiftyoneDataset, pool: Columns, mix: Mapping[str, float]
+) -> NDArray[np.float32] | None:
+    """Vectors of what is labelled, where a source of the mix looks at them."""
+    if mix.keys() <= {"coverage", "targeted", "neighbours", "random"}:
+        return None
+    rows = [row for row, status in enumerate(pool.statuses) if status in COVERED]
+    return found.vectors([pool.ids[row] for row in rows], [pool.files[row] for row in rows])
+
+
+def _queries(found: FiftyoneDataset, notes: list[str]) -> list[selection.Query]:
+    """Each failure image of the newest evaluation as one query; they are one mode together."""
+    name, failed = found.failures()
+    if failed is None or not failed.ids:
+        return []
+    vectors = found.vectors(failed.ids, failed.files)
+    if vectors is None:
+        notes.append(f"coverage only: the samples of `{name}` have no `{VECTORS}`")
+        return []
+    return [
+        selection.Query(
+            Failure(key, FailureType.MISSED, 0, (0.0, 0.0, 0.0, 0.0)),
+            _words(tags),
+            PurePath(file).name,
+            row,
+        )
+        for key, file, tags, row in zip(failed.ids, failed.files, failed.tags, vectors, strict=True)
+    ]
+
+
+def _words(tags: Sequence[str]) -> str:
+    kinds = [tag.removeprefix("failure:") for tag in tags if tag.startswith("failure:")]
+    return f"a failure ({', '.join(sorted(kinds))})" if kinds else "a failure"
+
+
+def _rescored(
+    found: FiftyoneDataset,
+    pool: Columns,
+    ids: Sequence[str],
+    vectors: NDArray[np.float32] | None,
+    wish: Wish,
+    *,
+    dry: bool,
+) -> NDArray[np.float64]:
+    """ZCore of the open pool, labelled and selected samples taking part as occupied rows."""
+    if vectors is None:
+        raise VectorError(
+            f"dataset {found.name!r} has neither `{VECTORS}` nor `{SCORES}`",
+            fix="Compute embeddings into that field, or let us: embed=True "
+            f"(`annoloop fiftyone iterate {found.name} --embed`).",
+        )
+    rows = [row for row, status in enumerate(pool.statuses) if status in COVERED]
+    taken = found.vectors([pool.ids[row] for row in rows], [pool.files[row] for row in rows])
+    everyone = vectors if taken is None else np.concatenate([vectors, taken])
+    occupied = np.arange(len(everyone)) >= len(vectors)
+    draws = coverage.make_draws(
+        everyone, coverage.default_draws(len(everyone)), rng=np.random.default_rng(wish.seed)
+    )
+    raw = coverage.zcore(everyone, draws, occupied=occupied, conditional=True)
+    scores = coverage.scale(raw[: len(vectors)])
+    if not dry:
+        found.write_column(SCORES, dict(zip(ids, scores.tolist(), strict=True)))
+    return scores
+
+
+def _embed(found: FiftyoneDataset) -> None:
+    """Our own vectors for every sample of the dataset."""
+    from annoloop.adapters.pixels import PixelsEmbedder
+
+    everyone = found.columns(found.everyone)
+    rows = PixelsEmbedder().embed(everyone.files)
+    found.write_column(VECTORS, dict(zip(everyone.ids, rows, strict=True)))
+
+
+def _progress(pool: Columns, picked: Sequence[str]) -> PoolProgress:
+    """The pool once the batch is taken."""
+    statuses = dict(zip(pool.ids, pool.statuses, strict=True)) | dict.fromkeys(picked, "selected")
+    counts = Counter(statuses.values())
+    total = len(statuses)
+    names = ("annotated", "selected", "pending", "skipped", "unlabeled")
+    numbers = {name: counts[name] for name in names}
+    percent = {name: round(100 * n / total, 1) for name, n in numbers.items()}
+    return PoolProgress(total=total, percent=percent, **numbers)

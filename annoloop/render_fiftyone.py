@@ -1,0 +1,41 @@
+"""What the step on a FiftyOne dataset says to people."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from annoloop.render_text import table
+from annoloop.results_fiftyone import IterationResult
+
+SHOWN = 20
+
+
+def summary(r: IterationResult) -> list[str]:
+    """Golden statistics, the batch and the pool, a line each; then what there is to know."""
+    golden, pool = r.golden, r.progress
+    taken = "would be" if r.dry_run else "is"
+    sources = ", ".join(f"{n} {source}" for source, n in r.by_source.items())
+    shown = ", ".join(
+        f"{getattr(pool, name)} {name} ({pool.percent[name]:g} %)" for name in pool.percent
+    )
+    top = ", ".join(f"{name} {n}" for name, n in golden["top_classes"].items()) or "none"
+    return [
+        f"golden {golden['iteration']}: {golden['samples_with_labels']} samples with labels, "
+        f"{golden['total_detections']} boxes (most: {top})",
+        f"batch {r.batch} {taken} {r.size} samples ({sources}), saved view {r.view}",
+        f"pool: {pool.total} samples: {shown}",
+        *(f"note: {note}" for note in r.notes),
+        *(f"short: {s.source} got {s.got} of {s.asked} ({s.why})" for s in r.shortfalls),
+    ]
+
+
+def _page(r: IterationResult) -> list[str]:
+    body = [(p.filepath, p.source, p.rank, p.score, p.reason) for p in r.picks[:SHOWN]]
+    lines = [*summary(r), "", *table(("file", "source", "rank", "score", "why"), body)]
+    if len(r.picks) > SHOWN:
+        lines.append(f"… and {len(r.picks) - SHOWN} more (all with --json)")
+    return lines
+
+
+PAGES: dict[type, Callable[[Any], list[str]]] = {IterationResult: _page}

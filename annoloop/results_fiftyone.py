@@ -1,0 +1,54 @@
+"""What the step on a FiftyOne dataset returns: the JSON keys."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from annoloop.records import Shortfall
+
+
+@dataclass(frozen=True, slots=True)
+class FiftyonePick:
+    """One sample of the batch, by FiftyOne's id, and why it was picked."""
+
+    id: str
+    filepath: str
+    source: str
+    rank: int
+    score: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class PoolProgress:
+    """The pool by `annotation_status`, as numbers of samples and in percent of `total`."""
+
+    total: int
+    annotated: int
+    selected: int
+    pending: int
+    skipped: int
+    unlabeled: int
+    percent: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class IterationResult:
+    """`golden` is the entry of `golden_qa_history`; `view` the saved view of the batch."""
+
+    dataset: str
+    batch: str
+    view: str
+    dry_run: bool
+    asked: int
+    size: int
+    by_source: Mapping[str, int]
+    quotas: Mapping[str, int]
+    shortfalls: tuple[Shortfall, ...]
+    seed: int
+    golden: Mapping[str, Any]
+    progress: PoolProgress
+    picks: tuple[FiftyonePick, ...]
+    notes: tuple[str, ...]
