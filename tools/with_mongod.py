@@ -12,6 +12,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import platform
+import signal
 import socket
 import subprocess
 import sys
@@ -30,6 +31,7 @@ def main(command: list[str]) -> int:
         sys.exit(__doc__)
     if os.environ.get(URI):
         return subprocess.call(command)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the server ends, too
     with tempfile.TemporaryDirectory(prefix="annoloop-mongod-") as folder:
         port = _free_port()
         server = _start(Path(folder), port)
