@@ -49,7 +49,22 @@ def sync(json: Json = False) -> None:
     raise not_built("fiftyone sync")
 
 
+@fiftyone.command("progress")
+def progress(name: str) -> None:
+    """Where the loop stands on a dataset."""
+    from annoloop import fiftyone as loop
+
+    with redirect_stdout(sys.stderr):
+        lines = loop.progress(name)
+    sys.stdout.write("\n".join(lines) + "\n")
+
+
 @fiftyone.command("install-plugin")
-def install_plugin(json: Json = False) -> None:
-    """The plugin for the FiftyOne App (not built yet)."""
-    raise not_built("fiftyone install-plugin")
+def install_plugin() -> None:
+    """Put the plugin for the FiftyOne App into its plugins folder."""
+    from annoloop import fiftyone as loop
+
+    with redirect_stdout(sys.stderr):
+        where = loop.install_plugin()
+    sys.stdout.write(f"{where}\n")
+    say("restart the App; its operator browser (`) then lists `annoloop: select the next batch`")

@@ -15,12 +15,13 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Any, TypedDict, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 
+from annoloop import durable
 from annoloop.adapters.fiftyone import (
     HISTORY,
     LABELS,
@@ -35,9 +36,15 @@ from annoloop.adapters.fiftyone import (
     open_dataset,
 )
 from annoloop.core import coverage, selection
-from annoloop.errors import BatchOpenError, LockedSplitError, NotReadyError, VectorError
+from annoloop.errors import (
+    BatchOpenError,
+    DependencyError,
+    LockedSplitError,
+    NotReadyError,
+    VectorError,
+)
 from annoloop.records import Failure, FailureType, Selection
-from annoloop.render_fiftyone import summary
+from annoloop.render_fiftyone import golden_line, pool_line, summary
 from annoloop.results_fiftyone import FiftyonePick, IterationResult, PoolProgress
 
 MIX = {"coverage": 0.3, "targeted": 0.7}
@@ -109,6 +116,39 @@ def iterate(dataset: Any, size: int | None = None, **options: Unpack[Options]) -
             return _iterate(found, wish, None, say)
         with found.alone(at=datetime.now(UTC)) as lock:
             return _iterate(found, wish, lock.writing, say)
+
+
+def progress(dataset: Any) -> list[str]:
+    """Where the loop stands on a dataset, in lines: the pool, its batches, golden statistics."""
+    found = open_dataset(dataset) if isinstance(dataset, str) else FiftyoneDataset(dataset)
+    with database():
+        pool = _progress(_pool(found), ())
+        sizes = found.batch_sizes()
+        waiting = {number: found.waiting(number) for number in sizes}
+        history = found.dataset.info.get(HISTORY) or []
+    lines = [pool_line(pool)]
+    lines += [
+        f"batch v{number}: {size} samples, {waiting[number]} still to annotate"
+        for number, size in sizes.items()
+    ]
+    return lines + [golden_line(one) for one in history]
+
+
+def install_plugin() -> Path:
+    """Copy the plugin for the App into FiftyOne's plugins folder; returns where it lies."""
+    try:
+        import fiftyone
+    except ImportError as error:
+        raise DependencyError(
+            "FiftyOne is not installed", fix="Install it: `pip install 'annoloop[fiftyone]'`."
+        ) from error
+    source = Path(__file__).parent / "fiftyone_plugin"
+    target = Path(fiftyone.config.plugins_dir) / "annoloop"
+    with durable.named(target):
+        target.mkdir(parents=True, exist_ok=True)
+        for file in sorted(source.glob("*.*")):
+            durable.write_text(target / file.name, file.read_text(encoding="utf-8"))
+    return target
 
 
 def _iterate(

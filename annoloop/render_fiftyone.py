@@ -2,29 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from annoloop.render_text import table
-from annoloop.results_fiftyone import IterationResult
+from annoloop.results_fiftyone import IterationResult, PoolProgress
 
 SHOWN = 20
 
 
-def summary(r: IterationResult) -> list[str]:
-    """Golden statistics, the batch and the pool, a line each; then what there is to know."""
-    golden, pool = r.golden, r.progress
-    taken = "would be" if r.dry_run else "is"
-    sources = ", ".join(f"{n} {source}" for source, n in r.by_source.items())
+def golden_line(entry: Mapping[str, Any]) -> str:
+    """One entry of `golden_qa_history`."""
+    top = ", ".join(f"{name} {n}" for name, n in entry["top_classes"].items()) or "none"
+    return (
+        f"golden {entry['iteration']}: {entry['samples_with_labels']} samples with labels, "
+        f"{entry['total_detections']} boxes (most: {top})"
+    )
+
+
+def pool_line(pool: PoolProgress) -> str:
     shown = ", ".join(
         f"{getattr(pool, name)} {name} ({pool.percent[name]:g} %)" for name in pool.percent
     )
-    top = ", ".join(f"{name} {n}" for name, n in golden["top_classes"].items()) or "none"
+    return f"pool: {pool.total} samples: {shown}"
+
+
+def summary(r: IterationResult) -> list[str]:
+    """Golden statistics, the batch and the pool, a line each; then what there is to know."""
+    taken = "would be" if r.dry_run else "is"
+    sources = ", ".join(f"{n} {source}" for source, n in r.by_source.items())
     return [
-        f"golden {golden['iteration']}: {golden['samples_with_labels']} samples with labels, "
-        f"{golden['total_detections']} boxes (most: {top})",
+        golden_line(r.golden),
         f"batch {r.batch} {taken} {r.size} samples ({sources}), saved view {r.view}",
-        f"pool: {pool.total} samples: {shown}",
+        pool_line(r.progress),
         *(f"note: {note}" for note in r.notes),
         *(f"short: {s.source} got {s.got} of {s.asked} ({s.why})" for s in r.shortfalls),
     ]

@@ -234,6 +234,12 @@ class FiftyoneDataset:
         tags = list(self.everyone.count_values("tags"))
         return self.newest(r"batch:v(\d+)", tags)
 
+    def batch_sizes(self) -> dict[int, int]:
+        """Number of samples in each batch, oldest first."""
+        counts = self.everyone.count_values("tags")
+        found = {re.fullmatch(r"batch:v(\d+)", tag): n for tag, n in counts.items()}
+        return dict(sorted((int(one[1]), n) for one, n in found.items() if one))
+
     def waiting(self, batch: int) -> int:
         """How many samples of a batch still wait for their labels."""
         return len(self.everyone.match_tags([f"batch:v{batch}", WAITING], all=True))
