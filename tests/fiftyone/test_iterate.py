@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from pymongo.errors import AutoReconnect
 
 import annoloop.fiftyone as loop
 from annoloop.adapters.fiftyone import FiftyoneDataset, Lock
@@ -265,6 +264,8 @@ def test_two_at_once_never_mix(tutorial: Any) -> None:
 def test_a_server_that_goes_in_the_middle_leaves_nothing_half_done(
     tutorial: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from pymongo.errors import AutoReconnect
+
     before = everything(tutorial)
     expected = step(tutorial, 15, dry_run=True)
 
