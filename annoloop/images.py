@@ -11,7 +11,7 @@ import io
 import os
 import re
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
@@ -137,10 +137,17 @@ def read_rgb(uri: str) -> NDArray[np.uint8]:
     return decode(uri, read_bytes(uri), at_least=None)[0]
 
 
-def thumbnail_jpeg(uri: str, *, side: int, boxes: Sequence[tuple[Box, str]] = ()) -> bytes:
+def thumbnail_jpeg(
+    uri: str,
+    *,
+    side: int,
+    boxes: Sequence[tuple[Box, str]] = (),
+    dashed: Collection[str] = (),
+) -> bytes:
     """A JPEG whose longest side is `side` pixels, with boxes in CSS hex colours such as `#e33`.
 
-    Boxes are in pixels of the whole image. Raises InputError as `probe` does, ValueError for a
+    Boxes are in pixels of the whole image; those in a colour of `dashed` get a dashed line, so that
+    they differ in print too. Raises InputError as `probe` does, ValueError for a
     colour that is not hex.
     """
     import cv2
@@ -153,7 +160,12 @@ def thumbnail_jpeg(uri: str, *, side: int, boxes: Sequence[tuple[Box, str]] = ()
     for (x, y, w, h), colour in boxes:
         first = round(x * scale), round(y * scale)
         last = round((x + w) * scale) - 1, round((y + h) * scale) - 1
-        cv2.rectangle(small, first, last, _rgb(colour), thickness=max(1, side // 160))
+        thick = max(1, side // 160)
+        if colour in dashed:
+            for a, b in _dashes(first, last, on=4 * thick, off=2 * thick):
+                cv2.line(small, a, b, _rgb(colour), thickness=thick)
+        else:
+            cv2.rectangle(small, first, last, _rgb(colour), thickness=thick)
     bgr = cv2.cvtColor(small, cv2.COLOR_RGB2BGR)
     # Full colour resolution, because halved it smears the thin lines of the boxes.
     sampling = [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
@@ -162,6 +174,19 @@ def thumbnail_jpeg(uri: str, *, side: int, boxes: Sequence[tuple[Box, str]] = ()
     if not done:
         raise InputError(f"{uri}: no thumbnail could be made of it", fix=REPLACE)
     return bytes(encoded)
+
+
+def _dashes(
+    first: tuple[int, int], last: tuple[int, int], *, on: int, off: int
+) -> Iterator[tuple[tuple[int, int], tuple[int, int]]]:
+    """Both ends of each dash of a rectangle; every corner that begins a side is drawn."""
+    (left, top), (right, bottom) = first, last
+    for x in range(left, right + 1, on + off):
+        end = min(x + on, right)
+        yield from (((x, y), (end, y)) for y in (top, bottom))
+    for y in range(top, bottom + 1, on + off):
+        end = min(y + on, bottom)
+        yield from (((x, y), (x, end)) for x in (left, right))
 
 
 def fingerprint(uri: str) -> Fingerprint:

@@ -63,6 +63,8 @@ class BatchShowResult:
     shortfalls: tuple[Mapping[str, Any], ...]
     notes: tuple[str, ...]
     picks: tuple[PickView, ...]
+    annotators: tuple[str, ...] = ()
+    """Who answered, by name."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -130,6 +130,23 @@ def test_boxes_are_drawn_scaled_and_coloured(tmp_path):
     assert pixels[0, 2:8, 2].min() > 150
 
 
+def test_a_dashed_box_has_gaps_on_every_side_and_its_corner(tmp_path):
+    file = tmp_path / "grey.png"
+    Image.new("RGB", (200, 200), (128, 128, 128)).save(file)
+    box, other = (20, 20, 100, 100), (150, 150, 40, 40)
+    data = images.thumbnail_jpeg(
+        str(file), side=200, boxes=[(box, "#ff0000"), (other, "#0000ff")], dashed=("#ff0000",)
+    )
+    pixels = np.asarray(Image.open(io.BytesIO(data))).astype(int)
+    red = pixels[:, :, 0] - pixels[:, :, 1]
+    for side in (red[20, 20:120], red[119, 20:120], red[20:120, 20], red[20:120, 119]):
+        share = (side > 100).mean()
+        assert 0.6 < share < 0.95  # five pixels of six
+        assert side[0] > 60
+    blue = pixels[:, :, 2] - pixels[:, :, 1]
+    assert blue[150, 150:190].min() > 60
+
+
 def test_a_colour_that_is_not_hex_is_refused(tmp_path):
     file = tmp_path / "a.png"
     scene().save(file)

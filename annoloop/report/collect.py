@@ -54,6 +54,7 @@ def write_report(project: Project, out: Path) -> ReportResult:
         failures=_failures(project, found),
         weakness=_weakness(project, found),
         golden=tuple(_golden(project)),
+        golden_reason=now.golden_reason,
         conflicts=tuple(_conflicts(project)),
         notes=tuple(_notes(now)),
     )
@@ -88,7 +89,8 @@ def _batches(project: Project, now: StatusResult) -> list[BatchCards]:
     chosen = [b for b in now.batches if b.kind == "select"][-BATCHES:]
     found = []
     for summary in chosen:
-        picks = project.batch_show(summary.name).picks
+        batch = project.batch_show(summary.name)
+        picks = batch.picks
         views = project.gallery([p.sample_id for p in picks])
         cards = [
             PickCard(
@@ -102,7 +104,16 @@ def _batches(project: Project, now: StatusResult) -> list[BatchCards]:
             )
             for p in picks
         ]
-        found.append(BatchCards(summary.name, summary.open, tuple(cards)))
+        found.append(
+            BatchCards(
+                summary.name,
+                summary.open,
+                tuple(cards),
+                annotators=batch.annotators,
+                made_at=summary.created_at,
+                closed_at=summary.closed_at,
+            )
+        )
     return found
 
 

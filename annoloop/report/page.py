@@ -35,7 +35,7 @@ PICTURE_BYTES = 5_000_000
 """All pictures of a page together, as they stand in it; what comes later is shown without one."""
 
 GREEN, RED = "#2fe07a", "#c8102e"
-"""Labels and truth; predictions. Light and dark, so that they differ without colour too."""
+"""Labels and truth, solid; predictions, dashed: light and dark too, so that grey tells them."""
 
 _TONES = {
     "pass": "good",
@@ -63,11 +63,17 @@ class PickCard:
 
 @dataclass(frozen=True, slots=True)
 class BatchCards:
-    """A batch, open or closed, with all its picks in order."""
+    """A batch, open or closed, with all its picks in order, and who did what to it when.
+
+    The times are ISO 8601; `annotators` are those who answered.
+    """
 
     name: str
     open: bool
     picks: tuple[PickCard, ...]
+    annotators: tuple[str, ...] = ()
+    made_at: str | None = None
+    closed_at: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +140,7 @@ class ReportData:
     failures: tuple[FailureCard, ...] = ()
     weakness: Weakness = Weakness()
     golden: tuple[GoldenPoint, ...] = ()
+    golden_reason: str | None = None
     conflicts: tuple[FailureCard, ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -166,7 +173,7 @@ class _Album:
         if self._room <= 0:
             return _Shown(card, None, "left out to keep this page small")
         try:
-            jpeg = thumbnail_jpeg(card.uri, side=SIDE, boxes=boxes)
+            jpeg = thumbnail_jpeg(card.uri, side=SIDE, boxes=boxes, dashed=(RED,))
         except InputError:
             return _Shown(card, None, "cannot be read")
         uri = f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}"
@@ -182,6 +189,7 @@ def render_page(data: ReportData) -> str:
     templates = environment()
     templates.filters |= {
         "tone": lambda verdict: _TONES.get(verdict, "plain"),
+        "minute": lambda when: when[:16].replace("T", " "),
         "files": lambda path: path.rpartition("/")[2],
     }
     album = _Album(PICTURE_BYTES)

@@ -20,6 +20,7 @@ def show(context: Context, name: str) -> BatchShowResult:
         summary = next(s for s in summaries(connection) if s.name == name)
         picks = [pick for pick, blind in batches.load_picks(connection, name) if not blind]
         found = samples.load(connection, ids=[p.sample_id for p in picks])
+        annotators = batches.annotators(connection, name)
     paths = {s.id: s.path for s in found}
     return BatchShowResult(
         batch=summary,
@@ -29,4 +30,5 @@ def show(context: Context, name: str) -> BatchShowResult:
         shortfalls=tuple(batch.report.get("shortfalls", ())),
         notes=tuple(batch.report.get("notes", ())),
         picks=tuple(view(p, paths) for p in picks),
+        annotators=annotators,
     )

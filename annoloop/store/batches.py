@@ -218,3 +218,9 @@ def answered_counts(connection: Connection) -> Mapping[str, int]:
         answers.c.batch
     )
     return {batch: int(number) for batch, number in connection.execute(query)}
+
+
+def annotators(connection: Connection, batch: str) -> tuple[str, ...]:
+    """Who answered anything of the batch, by name."""
+    query = select(answers.c.annotator).where(answers.c.batch == batch).distinct()
+    return tuple(sorted(connection.scalars(query)))

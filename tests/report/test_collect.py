@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from html import escape
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,13 @@ def test_the_page_shows_batches_failures_and_what_is_next(project: Project, tmp_
     text = (tmp_path / "page.html").read_text()
     assert "v0: continue" in text
     assert "annotate batch v1" in text
+    assert "answered by oracle" in text
+    assert "not answered yet" in text
+    assert project.batch_show("v0").annotators == ("oracle",)
+    assert project.batch_show(chosen.batch).annotators == ()
+    told = project.status().golden_reason
+    assert told
+    assert escape(told.partition("; accepted")[0]) in text.replace("&#39;", "&#x27;")
     for pick in chosen.picks:
         assert pick.path in text
     assert "coverage score" in text

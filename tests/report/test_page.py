@@ -271,7 +271,7 @@ def test_says_how_many_failures_there_are(data):
 
 
 def test_the_page_stays_below_six_megabytes(data, picture, monkeypatch):
-    monkeypatch.setattr(page, "thumbnail_jpeg", lambda uri, *, side, boxes: b"x" * 300_000)
+    monkeypatch.setattr(page, "thumbnail_jpeg", lambda uri, **_: b"x" * 300_000)
     picks = tuple(PickCard(f"{i}.png", picture, "random", i, 0.5, "chance") for i in range(30))
     batches = tuple(BatchCards(f"v{i}", False, picks) for i in range(10))
     html = render_page(replace(data, batches=batches))
@@ -286,6 +286,24 @@ def test_newest_batch_first_and_unfolded(data):
     folds = shown.all("details")
     assert [("open" in fold) for fold in folds] == [False, True, False]  # reasons, v1, v0
     assert shown.text.index("v1 open") < shown.text.index("v0 closed")
+
+
+def test_a_batch_says_who_answered_and_when(data):
+    told = replace(
+        data.batches[0],
+        annotators=("ann", "<b>bob</b>"),
+        made_at="2026-03-01T10:20:30+00:00",
+        closed_at="2026-03-02T11:22:33+00:00",
+    )
+    fresh = replace(data.batches[1], made_at="2026-03-03T08:00:00+00:00")
+    text = " ".join(Page(render_page(replace(data, batches=(told, fresh)))).text.split())
+    assert "Selected 2026-03-01 10:20 , answered by ann, <b>bob</b>, closed 2026-03-02" in text
+    assert "Selected 2026-03-03 08:00 , not answered yet." in text
+
+
+def test_pictures_keep_their_room_while_they_load(data):
+    for image in Page(render_page(data)).all("img"):
+        assert (image["width"], image["height"]) == ("320", "240")
 
 
 def test_an_empty_project_says_so(data):
