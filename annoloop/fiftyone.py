@@ -34,11 +34,11 @@ from annoloop.adapters.fiftyone import (
     FiftyoneDataset,
     database,
     open_dataset,
+    sdk,
 )
 from annoloop.core import coverage, selection
 from annoloop.errors import (
     BatchOpenError,
-    DependencyError,
     LockedSplitError,
     NotReadyError,
     VectorError,
@@ -136,14 +136,8 @@ def progress(dataset: Any) -> list[str]:
 
 def install_plugin() -> Path:
     """Copy the plugin for the App into FiftyOne's plugins folder; returns where it lies."""
-    try:
-        import fiftyone
-    except ImportError as error:
-        raise DependencyError(
-            "FiftyOne is not installed", fix="Install it: `pip install 'annoloop[fiftyone]'`."
-        ) from error
     source = Path(__file__).parent / "fiftyone_plugin"
-    target = Path(fiftyone.config.plugins_dir) / "annoloop"
+    target = Path(sdk().config.plugins_dir) / "annoloop"
     with durable.named(target):
         target.mkdir(parents=True, exist_ok=True)
         for file in sorted(source.glob("*.*")):
@@ -279,7 +273,7 @@ def _choose(
         pending=tuple(pool.ids[row] for row in open_ if pool.statuses[row] == "pending"),
         labelled=_labelled(found, pool, wish.mix),
     )
-    size = wish.size or min(len(ids), max(LEAST, int(SHARE * len(ids))))
+    size = min(len(ids), max(LEAST, int(SHARE * len(ids)))) if wish.size is None else wish.size
     rng = np.random.default_rng([wish.seed, number])
     chosen = selection.select(candidates, evidence, size=size, mix=wish.mix, rng=rng)
     return chosen, tuple(notes)

@@ -50,15 +50,23 @@ class Columns:
     groups: tuple[str, ...] | None
 
 
-def open_dataset(name: str) -> FiftyoneDataset:
-    """The dataset of this name. Raises DependencyError without FiftyOne or its database, InputError
-    where there is no such dataset."""
+def sdk() -> Any:
+    """The module `fiftyone`. Raises DependencyError without it or without its database."""
     try:
         import fiftyone
     except ImportError as error:
         raise DependencyError(
             "FiftyOne is not installed", fix="Install it: `pip install 'annoloop[fiftyone]'`."
         ) from error
+    except ConnectionError as error:  # it asks its database for its version at once
+        raise _gone(error) from error
+    return fiftyone
+
+
+def open_dataset(name: str) -> FiftyoneDataset:
+    """The dataset of this name. Raises DependencyError without FiftyOne or its database, InputError
+    where there is no such dataset."""
+    fiftyone = sdk()
     with database():
         if not fiftyone.dataset_exists(name):
             known = fiftyone.list_datasets()
@@ -80,12 +88,16 @@ def database() -> Iterator[None]:
 
     try:
         yield
-    except PyMongoError as error:
-        raise DependencyError(
-            f"FiftyOne's database does not answer ({str(error)[:200]})",
-            fix="Start it (FIFTYONE_DATABASE_URI says which), then run the same again: what was "
-            "half written is taken back first.",
-        ) from error
+    except (PyMongoError, ConnectionError) as error:
+        raise _gone(error) from error
+
+
+def _gone(error: Exception) -> DependencyError:
+    return DependencyError(
+        f"FiftyOne's database does not answer ({str(error)[:200]})",
+        fix="Start it (FIFTYONE_DATABASE_URI says which), then run the same again: what was "
+        "half written is taken back first.",
+    )
 
 
 class FiftyoneDataset:

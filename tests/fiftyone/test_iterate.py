@@ -22,6 +22,7 @@ from annoloop.errors import (
     InputError,
     LockedSplitError,
     NotReadyError,
+    SettingsError,
     VectorError,
 )
 from tests.fiftyone.conftest import WIDTH, finished, samples_of
@@ -337,6 +338,26 @@ def test_the_command_prints_what_the_call_returns(tutorial: Any) -> None:
     refused = subprocess.run(command, capture_output=True, text=True, check=False)
     assert refused.returncode == 1
     assert "--allow-open" in refused.stderr
+
+
+def test_a_server_that_is_not_there_is_said(tutorial: Any) -> None:
+    nowhere = "mongodb://127.0.0.1:1/?serverSelectionTimeoutMS=300"
+    script = Path(sys.executable).with_name("annoloop")
+    done = subprocess.run(
+        [str(script), "fiftyone", "progress", tutorial.name],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "FIFTYONE_DATABASE_URI": nowhere},
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "FiftyOne's database does not answer" in done.stderr
+    assert "FIFTYONE_DATABASE_URI" in done.stderr
+
+
+def test_a_batch_of_nothing_is_refused(tutorial: Any) -> None:
+    with pytest.raises(SettingsError, match="a batch of 0 images"):
+        step(tutorial, 0)
 
 
 def test_a_finished_dataset_is_what_the_tutorial_leaves() -> None:
