@@ -1,5 +1,5 @@
 # Two commands matter: `make demo` runs the whole loop, `make test` proves the parts.
-.PHONY: install demo test test-fiftyone install-fiftyone lint bench fuzz test-all lock clean
+.PHONY: install demo test test-app test-fiftyone install-fiftyone lint bench fuzz test-all lock clean
 BIN := .venv/bin
 STAMP := .venv/.installed
 
@@ -17,6 +17,10 @@ demo: install
 
 test: install
 	$(BIN)/python -m pytest -n 2 -m "not long"
+
+# Needs Debian's chromium; `make test` skips what needs it where it is missing.
+test-app: install
+	REQUIRE_CHROMIUM=1 $(BIN)/python -m pytest -n 2 tests/app
 
 # FiftyOne and its MongoDB stay out of the bare install: an environment of their own, beside it.
 FO := .venv-fiftyone/bin/python
@@ -37,6 +41,7 @@ lint: install
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/python tools/limits.py
+	$(BIN)/python tools/vendor.py --check
 
 bench: install
 	failed=0; for script in benchmarks/*.py; do $(BIN)/python $$script || failed=1; done; exit $$failed

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from annoloop import __version__, cli_backup, durable
+from annoloop import __version__, cli_app, cli_backup, durable
 from annoloop.cli_fiftyone import fiftyone
 from annoloop.cli_options import (
     HERE,
@@ -44,6 +44,7 @@ app.add_typer(annotate, name="annotate")
 app.add_typer(golden, name="golden")
 app.add_typer(failures, name="failures")
 app.add_typer(fiftyone, name="fiftyone")
+app.command("app")(cli_app.local_app)
 app.command("backup")(cli_backup.backup)
 app.command("restore")(cli_backup.restore)
 
@@ -221,12 +222,6 @@ def run(
 def report(out: Path, project: Folder = HERE, json: Json = False) -> None:
     """The picture of the loop as one HTML file."""
     show(open_project(project).report(out), as_json=json)
-
-
-@app.command("app")
-def local_app(json: Json = False) -> None:
-    """The local app (not built yet)."""
-    raise not_built("app")
 
 
 @app.command()

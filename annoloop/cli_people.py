@@ -57,6 +57,12 @@ def batch_export(
     show(made, as_json=json)
 
 
+@batch.command("predict")
+def batch_predict(name: str, project: Folder = HERE, json: Json = False) -> None:
+    """The newest model's boxes for every image, for people to accept or fix in the app."""
+    show(open_project(project).batch_predict(name), as_json=json)
+
+
 @annotate.command("import")
 def annotate_import(
     file: Path,

@@ -13,6 +13,7 @@ AnnoloopError
 │   └── BatchClosedError     a closed batch was answered
 ├── GoldenError              the golden check failed and nobody accepted it
 ├── BusyError                another process works on the project, or changed it meanwhile
+│   └── TakenError           an image is another person's to label, or changed in another window
 ├── DependencyError          an optional package, program or server is missing
 ├── TrainerError             a trainer failed or returned nonsense
 ├── VectorError              vectors are missing, broken, or of another width
@@ -85,6 +86,10 @@ class GoldenError(AnnoloopError):
 
 class BusyError(AnnoloopError):
     """Another process works on the project, or changed it meanwhile."""
+
+
+class TakenError(BusyError):
+    """An image is another person's to label, or was changed in another window."""
 
 
 class DependencyError(AnnoloopError):

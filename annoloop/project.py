@@ -174,6 +174,13 @@ class Project(Session):
             self._context(), name, writer=writer, form=to, out=Path(out), prelabels=prelabels
         )
 
+    def batch_predict(self, name: str) -> results_models.PredictResult:
+        """Predict every image of a batch, so that its labelling starts from the model's boxes."""
+        from annoloop.steps import label_setup
+
+        with self._alone("batch predict") as context:
+            return label_setup.predict_batch(context, name)
+
     # --- answers ----------------------------------------------------------------------------------
 
     def annotate_import(

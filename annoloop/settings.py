@@ -42,9 +42,20 @@ class StoreSettings(Section):
     """How long a write waits for the write of another process before it gives up by name."""
 
 
+class RuleSettings(Section):
+    min_side: float = Field(0.0, ge=0)
+    """The least length of a box's shorter side, in pixels."""
+    most: int | None = Field(None, ge=1)
+    """The most boxes of the class in one image."""
+
+
 class LabelsSettings(Section):
     max_mib: int = Field(1024, ge=1)
     """Largest label file that is read; parsed it needs several times as much memory."""
+    lease_minutes: float = Field(5.0, gt=0)
+    """How long an image in the local app stays with a person who does nothing on it."""
+    rules: dict[str, RuleSettings] = Field(default_factory=dict)
+    """Class → rules that its boxes keep: checked while drawing, reported when importing."""
 
 
 class SplitSettings(Section):
@@ -158,6 +169,11 @@ class CostSettings(Section):
     """What one point (0.01) of the metric is worth, in money."""
 
 
+class AppSettings(Section):
+    key: str | None = Field(None, min_length=8)
+    """What people on other machines give to enter the local app; made at each start if not set."""
+
+
 class Settings(Section):
     images: ImagesSettings = ImagesSettings()
     store: StoreSettings = StoreSettings()
@@ -171,6 +187,7 @@ class Settings(Section):
     golden: GoldenSettings = GoldenSettings()
     stop: StopSettings = StopSettings()
     cost: CostSettings = CostSettings()
+    app: AppSettings = AppSettings()
 
 
 def load(

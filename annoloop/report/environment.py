@@ -1,4 +1,4 @@
-"""How the report's templates are read, and the filters that they use."""
+"""How the templates of the faces are read, and the filters that they use."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
 
-def environment() -> Environment:
-    """Templates of this package; every text is escaped, an unknown name is an error."""
+def environment(package: str = "annoloop.report") -> Environment:
+    """Templates of a package; every text is escaped, an unknown name is an error."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     made = Environment(
-        loader=PackageLoader("annoloop.report"),
+        loader=PackageLoader(package),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

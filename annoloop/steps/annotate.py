@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from sqlalchemy import Connection
+
 from annoloop import foreign
 from annoloop.errors import AnswersError, BatchError, InputError, NotReadyError
 from annoloop.records import (
@@ -21,6 +23,7 @@ from annoloop.records import (
 from annoloop.results_batches import ImportResult, RequeueResult
 from annoloop.steps.context import Context
 from annoloop.steps.reconcile import (
+    against_rules,
     class_order,
     match_batch,
     overruled,
@@ -48,7 +51,7 @@ def import_answers(
     leniency: Leniency,
 ) -> ImportResult:
     """Merge a file of answers. Raises AnswersError, and merges nothing, if it does not fit."""
-    _require_name(annotator)
+    require_name(annotator)
     with context.store.read() as connection:
         kind = batches.get_open(connection, name).kind
         ids = [pick.sample_id for pick, _ in batches.load_picks(connection, name)]
@@ -72,8 +75,7 @@ def import_answers(
         )
     given = []
     for key, image in sorted(matched.items()):
-        answer = _answer(image, leniency)
-        if answer is None:
+        if (answer := _answer(image, leniency)) is None:
             continue
         labels = tuple(replace(one, class_id=order[one.class_id]) for one in image.labels)
         given.append(
@@ -89,7 +91,8 @@ def import_answers(
             )
         )
     refuse_other_sizes(matched, tasks)
-    problems = partly_outside(given, tasks)
+    rules = context.settings.labels.rules
+    problems = partly_outside(given, tasks) + against_rules(rules, given, tasks, schema=schema)
     # Two people who differ are what a review is for: neither overrules the other there.
     others = [] if kind is BatchKind.REVIEW else overruled(given, before)
     notes = tuple(_import_notes(matched, given, len(others)))
@@ -101,7 +104,7 @@ def import_answers(
     return replace(made, notes=notes)
 
 
-def _require_name(annotator: str) -> None:
+def require_name(annotator: str) -> None:
     if not foreign.said(annotator, "--annotator").strip():
         raise InputError("nobody is named as annotator", fix="Say who: `--annotator NAME`.")
 
@@ -163,19 +166,31 @@ def _import_result(
 
 
 def _merge(context: Context, name: str, given: Sequence[Annotation], *, what: str) -> int:
-    """Append the answers and their audit line in one transaction; returns how many were new."""
+    """Append the answers in one transaction; returns how many were new."""
     with context.store.write() as connection:
         batches.get_open(connection, name)  # it may have been closed since it was read
-        new = batches.add_annotations(connection, given)
-        if new:
-            db.record(
-                connection,
-                at=context.now(),
-                who=context.who,
-                what=f"annotate {what}",
-                target=name,
-                details={"answers": new, "by": sorted({g.annotator for g in given})},
-            )
+        return enter(context, connection, name, given=given, what=what)
+
+
+def enter(
+    context: Context,
+    connection: Connection,
+    name: str,
+    *,
+    given: Sequence[Annotation],
+    what: str,
+) -> int:
+    """Append answers with their audit line, as part of a transaction; how many were new."""
+    new = batches.add_annotations(connection, given)
+    if new:
+        db.record(
+            connection,
+            at=context.now(),
+            who=context.who,
+            what=f"annotate {what}",
+            target=name,
+            details={"answers": new, "by": sorted({g.annotator for g in given})},
+        )
     return new
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from annoloop import durable
 from annoloop.errors import BatchError, InputError, NotReadyError
 from annoloop.ports import Writer
-from annoloop.records import Answer, BatchKind, Label, LabeledImage, Split
+from annoloop.records import Answer, BatchKind, Label, LabeledImage, Schema, Split
 from annoloop.results_batches import ExportResult
 from annoloop.steps.context import Context, require_files
 from annoloop.steps.train import predictions
@@ -39,14 +39,10 @@ def export(
             f"{name} is a review: people who see the model's boxes anchor on them",
             fix="Export it without `--prelabels`.",
         )
-    if not schema.classes:
-        raise InputError(
-            "this project has no classes yet, so nobody knows what to draw",
-            fix="Name them: `annoloop ingest --classes cup,plate`.",
-        )
+    require_classes(schema)
     guesses = _prelabels(context, order) if prelabels else {}
     if batch.kind is BatchKind.RELABEL and not prelabels:
-        guesses = _current(context, order)
+        guesses = current_labels(context, order)
     require_files({s.path: s.uri for s in by_id.values()})
     rows = [
         LabeledImage(
@@ -77,7 +73,15 @@ def export(
     )
 
 
-def _current(context: Context, ids: Sequence[str]) -> dict[str, tuple[Label, ...]]:
+def require_classes(schema: Schema) -> None:
+    if not schema.classes:
+        raise InputError(
+            "this project has no classes yet, so nobody knows what to draw",
+            fix="Name them: `annoloop ingest --classes cup,plate`.",
+        )
+
+
+def current_labels(context: Context, ids: Sequence[str]) -> dict[str, tuple[Label, ...]]:
     """What is to be corrected: the newest answers of the pool, the references of other splits."""
     with context.store.read() as connection:
         answers = batches.newest(batches.load_annotations(connection, ids=ids, split=Split.POOL))

@@ -6,7 +6,8 @@ import difflib
 from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 
-from annoloop.errors import AnswersError
+from annoloop.core.rules import Rule, broken
+from annoloop.errors import AnswersError, SettingsError
 from annoloop.records import (
     Annotation,
     Box,
@@ -16,6 +17,7 @@ from annoloop.records import (
     Sample,
     Schema,
 )
+from annoloop.settings import RuleSettings
 
 LEAST_INSIDE = 0.1
 """Share of a box that has to lie in its image; less is a mistake, not a rounding."""
@@ -118,6 +120,29 @@ def partly_outside(given: Sequence[Annotation], tasks: Mapping[str, Sample]) -> 
                 what = f"leaves the image by {over:.1f} pixels"
                 problems.append(Problem(sample.path, f"box {number}", what, "kept as it is"))
     return problems
+
+
+def against_rules(
+    rules: Mapping[str, RuleSettings],
+    given: Sequence[Annotation],
+    tasks: Mapping[str, Sample],
+    *,
+    schema: Schema,
+) -> list[Problem]:
+    """What breaks the rules of `[labels.rules]`. Raises SettingsError for a class without name."""
+    unknown = sorted(set(rules) - set(schema.classes))
+    if unknown:
+        near = difflib.get_close_matches(unknown[0], schema.classes, n=1)
+        raise SettingsError(
+            f"annoloop.toml has rules for {unknown[0]!r}, which is no class of this project",
+            fix=f"Did you mean {near[0]!r}?" if near else f"Known: {', '.join(schema.classes)}.",
+        )
+    known = {name: Rule(one.min_side, one.most) for name, one in rules.items()}
+    return [
+        Problem(tasks[one.sample_id].path, where, what, "kept as it is")
+        for one in given
+        for where, what in broken(one.labels, known, classes=schema.classes)
+    ]
 
 
 def _share_inside(box: Box, sample: Sample) -> float:

@@ -144,8 +144,9 @@ def add_annotations(connection: Connection, new: Iterable[Annotation]) -> int:
         return 0
     names = {one.batch for one in given}
     known: dict[tuple[str, str, str], Annotation] = {}
+    ids = {one.sample_id for one in given}
     for name in sorted(names):
-        for one in load_annotations(connection, batch=name):
+        for one in load_annotations(connection, batch=name, ids=ids):
             known[one.batch, one.sample_id, one.annotator] = one
     rows = []
     for one in given:

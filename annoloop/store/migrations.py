@@ -115,11 +115,24 @@ def _locked_rows(connection: Connection) -> None:
         )
 
 
+def _leases(connection: Connection) -> None:
+    """Who labels which image until when, and what they have drawn so far."""
+    connection.exec_driver_sql(
+        """CREATE TABLE leases (
+        batch TEXT NOT NULL REFERENCES batches (name),
+        sample_id TEXT NOT NULL REFERENCES samples (id), annotator TEXT NOT NULL,
+        until TEXT NOT NULL, tab TEXT NOT NULL, revision INTEGER NOT NULL,
+        boxes JSON, why TEXT, seconds FLOAT NOT NULL,
+        PRIMARY KEY (batch, sample_id, annotator))"""
+    )
+
+
 Migration = Callable[[Connection], None]
 
 MIGRATIONS: tuple[tuple[str, Migration], ...] = (
     ("0001_first_schema", _first_schema),
     ("0002_locked_rows", _locked_rows),
+    ("0003_leases", _leases),
 )
 
 

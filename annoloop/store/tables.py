@@ -95,6 +95,20 @@ answers = Table(
     Column("at", Text, nullable=False),
 )
 
+leases = Table(
+    "leases",
+    metadata,
+    Column("batch", Text, primary_key=True),
+    Column("sample_id", Text, primary_key=True),
+    Column("annotator", Text, primary_key=True),
+    Column("until", Text, nullable=False),
+    Column("tab", Text, nullable=False),
+    Column("revision", Integer, nullable=False),
+    Column("boxes", JSON(none_as_null=True)),
+    Column("why", Text),
+    Column("seconds", Float, nullable=False),
+)
+
 iterations = Table(
     "iterations",
     metadata,

@@ -1,0 +1,60 @@
+"""Pages that are written on the server: the start page, the entrance, and errors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.routing import Route
+
+from annoloop.app.guard import ENTRANCE, Guard
+from annoloop.report.environment import environment
+
+if TYPE_CHECKING:
+    from annoloop.project import Project
+
+NAVIGATION: tuple[tuple[str, str], ...] = (("/", "Overview"), ("/label", "Label"))
+"""Address and name of each page in the head of all pages."""
+
+
+class Pages:
+    """Templates with what all of them show: the project's name, the navigation, the token."""
+
+    def __init__(self, project: Project) -> None:
+        self._project = project
+        self._templates = environment("annoloop.app")
+
+    def render(self, request: Request, template: str, status: int = 200, **values: Any) -> Response:
+        text = self._templates.get_template(template).render(
+            project=self._project.folder.name,
+            navigation=NAVIGATION,
+            here=request.url.path,
+            token=request.state.token,
+            **values,
+        )
+        return HTMLResponse(text, status)
+
+
+def routes(project: Project, pages: Pages, guard: Callable[[], Guard]) -> list[Route]:
+    """The start page and the entrance."""
+
+    async def overview(request: Request) -> Response:
+        now = await run_in_threadpool(project.status)
+        return pages.render(request, "overview.html", now=now)
+
+    async def entrance(request: Request) -> Response:
+        if request.method == "GET":
+            return pages.render(request, "enter.html", refused=False)
+        form = parse_qs((await request.body()).decode("utf-8", "replace"))
+        said = form.get("key", [""])[0]
+        if not guard().is_key(said):
+            return pages.render(request, "enter.html", 403, refused=True)
+        response = RedirectResponse("/", 303)
+        response.headers.append("Set-Cookie", guard().baked("key", said))
+        return response
+
+    return [Route("/", overview), Route(ENTRANCE, entrance, methods=["GET", "POST"])]
