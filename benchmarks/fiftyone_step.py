@@ -175,8 +175,8 @@ def run(way: str, of: str) -> dict[str, float]:
 
 
 def project(n: int, repeats: int) -> list[float]:
-    """Seconds of golden statistics, select and commit in a project of n samples, again in a running
-    process, as benchmarks/selection.py measures them."""
+    """Seconds of golden statistics, select and commit in a project of n samples of its own, the
+    second time in one process, as benchmarks/selection.py measures it (`again`)."""
     sys.path.insert(0, str(PAGE.parent))
     import selection
 
@@ -253,7 +253,7 @@ def write(given: argparse.Namespace, found: dict[tuple[int, str], list[dict[str,
             f"{ratio} | {last['picked'] or '–'} | {last['peak']:,.0f} |"
             if last["peak"]
             else f"| {n:,} | {WAYS[way]} | {median:.2f} ({min(seconds):.2f} – {max(seconds):.2f}) "
-            f"| {ratio} | the same | – |"
+            f"| {ratio} | – | – |"
         )
     PAGE.write_text("\n".join(lines) + "\n", encoding="utf-8")
     print("\n".join(lines))

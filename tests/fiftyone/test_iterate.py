@@ -27,7 +27,9 @@ from annoloop.errors import (
 )
 from tests.fiftyone.conftest import WIDTH, finished, samples_of
 
-fo = pytest.importorskip("fiftyone", reason="no FiftyOne here: `make test-fiftyone`")
+fo = pytest.importorskip(
+    "fiftyone", reason="no FiftyOne with a database here: `make test-fiftyone`"
+)
 
 
 def quiet(_: str) -> None:

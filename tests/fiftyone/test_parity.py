@@ -11,7 +11,9 @@ import pytest
 from annoloop.core import evaluation
 from annoloop.records import Detection, Label
 
-fo = pytest.importorskip("fiftyone", reason="no FiftyOne here: `make test-fiftyone`")
+fo = pytest.importorskip(
+    "fiftyone", reason="no FiftyOne with a database here: `make test-fiftyone`"
+)
 
 CLASSES = ["cup", "fork", "plate"]
 WIDTH, HEIGHT = 640, 480

@@ -9,7 +9,9 @@ import pytest
 
 import annoloop.fiftyone as loop
 
-fo = pytest.importorskip("fiftyone", reason="no FiftyOne here: `make test-fiftyone`")
+fo = pytest.importorskip(
+    "fiftyone", reason="no FiftyOne with a database here: `make test-fiftyone`"
+)
 
 URI = "@annoloop/annoloop"
 
