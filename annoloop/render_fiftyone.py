@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from annoloop.render_text import table
-from annoloop.results_fiftyone import IterationResult, PoolProgress
+from annoloop.results_fiftyone import IterationResult, PluginResult, PoolProgress, ProgressResult
 
 SHOWN = 20
 
@@ -48,4 +48,24 @@ def _page(r: IterationResult) -> list[str]:
     return lines
 
 
-PAGES: dict[type, Callable[[Any], list[str]]] = {IterationResult: _page}
+def standing(r: ProgressResult) -> list[str]:
+    """The pool, its batches and golden statistics, a line each."""
+    return [
+        pool_line(r.pool),
+        *(f"batch {b.batch}: {b.size} samples, {b.waiting} still to annotate" for b in r.batches),
+        *(golden_line(one) for one in r.golden),
+    ]
+
+
+def _plugin(r: PluginResult) -> list[str]:
+    return [
+        f"the plugin lies in {r.folder}",
+        "restart the App: its operator browser (`) lists `annoloop: select the next batch`",
+    ]
+
+
+PAGES: dict[type, Callable[[Any], list[str]]] = {
+    IterationResult: _page,
+    ProgressResult: standing,
+    PluginResult: _plugin,
+}

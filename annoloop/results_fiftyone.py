@@ -52,3 +52,29 @@ class IterationResult:
     progress: PoolProgress
     picks: tuple[FiftyonePick, ...]
     notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class BatchProgress:
+    """A batch, its samples, and those that still carry `to_annotate`."""
+
+    batch: str
+    size: int
+    waiting: int
+
+
+@dataclass(frozen=True, slots=True)
+class ProgressResult:
+    """`golden` are the entries of `golden_qa_history`, oldest first."""
+
+    dataset: str
+    pool: PoolProgress
+    batches: tuple[BatchProgress, ...]
+    golden: tuple[Mapping[str, Any], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PluginResult:
+    """Where the plugin lies."""
+
+    folder: str

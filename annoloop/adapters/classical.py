@@ -219,7 +219,7 @@ def _one_thread() -> Callable[[], AbstractContextManager[Any]]:
     On matrices this small more threads only wait for each other (seven times the CPU time,
     measured), and the last bits of a model would depend on the machine.
     """
-    from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
+    from threadpoolctl import ThreadpoolController
 
     return functools.partial(ThreadpoolController().limit, limits=1, user_api="blas")
 

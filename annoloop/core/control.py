@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import combinations
 from math import ceil, log, pi
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +30,7 @@ MISSING = -1
 """Stands for "this pass did not have this image"."""
 
 Counts = NDArray[np.int64]
+Tails = Callable[[Counts, Counts, Counts], NDArray[np.float64]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,15 +172,15 @@ def images_needed(passes: int, level: float) -> int:
 
 
 @lru_cache(maxsize=1)
-def _kernel() -> Callable[..., NDArray[np.float64]]:
+def _kernel() -> Tails:
     """The compiled convolution; numba is loaded when it is first needed."""
     import numba
 
     options: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
     try:
-        return numba.njit(cache=True, **options)(_tails)  # type: ignore[no-any-return]
+        return cast(Tails, numba.njit(cache=True, **options)(_tails))
     except RuntimeError:  # nowhere to write a cache: each process compiles anew
-        return numba.njit(**options)(_tails)  # type: ignore[no-any-return]
+        return cast(Tails, numba.njit(**options)(_tails))
 
 
 def _tails(atoms: Counts, sizes: Counts, observed: Counts) -> NDArray[np.float64]:

@@ -12,6 +12,7 @@ DRAWS = 2_000
 LEVEL = 0.95
 FEW_EVENTS = 10
 HALVES = 50
+"""Pairs of halves; each half costs one evaluation."""
 AT_ONCE = 1 << 20
 """Single draws held at once (8 MiB)."""
 MIN_EFFECTIVE = 20.0

@@ -51,11 +51,11 @@ def _nothing(note: str) -> Ranking:
 
 def coverage(
     candidates: Candidates,
-    evidence: Evidence,  # noqa: ARG001
+    evidence: Evidence,
     *,
     want: int,
     taken: NDArray[np.bool_],
-    rng: np.random.Generator,  # noqa: ARG001
+    rng: np.random.Generator,
 ) -> Ranking:
     """The highest stored coverage scores; of equal ones the lowest id comes first."""
     scores = candidates.coverage
@@ -86,7 +86,7 @@ def targeted(
     *,
     want: int,
     taken: NDArray[np.bool_],
-    rng: np.random.Generator,  # noqa: ARG001
+    rng: np.random.Generator,
 ) -> Ranking:
     """What looks like the clusters that failures form, by quota (see `cluster_picks`)."""
     why = _untargetable(candidates, evidence)
@@ -104,7 +104,7 @@ def neighbours(
     *,
     want: int,
     taken: NDArray[np.bool_],
-    rng: np.random.Generator,  # noqa: ARG001
+    rng: np.random.Generator,
 ) -> Ranking:
     """The nearest neighbours of the failures, in fair rounds (see `targeting`)."""
     why = _untargetable(candidates, evidence)
@@ -127,7 +127,7 @@ def _searched(
 
 def random(
     candidates: Candidates,
-    evidence: Evidence,  # noqa: ARG001
+    evidence: Evidence,
     *,
     want: int,
     taken: NDArray[np.bool_],

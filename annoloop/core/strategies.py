@@ -24,7 +24,7 @@ def kcenter(
     *,
     want: int,
     taken: NDArray[np.bool_],
-    rng: np.random.Generator,  # noqa: ARG001
+    rng: np.random.Generator,
 ) -> Ranking:
     """Farthest first: whatever is least like all that is chosen (see `kcenter`)."""
     vectors = candidates.vectors

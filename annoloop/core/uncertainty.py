@@ -85,11 +85,11 @@ def _entropy(scores: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def uncertainty(
     candidates: Candidates,
-    evidence: Evidence,  # noqa: ARG001
+    evidence: Evidence,
     *,
     want: int,
     taken: NDArray[np.bool_],
-    rng: np.random.Generator,  # noqa: ARG001
+    rng: np.random.Generator,
 ) -> Ranking:
     """The most uncertain images, spread: of 4 × `want`, always the one farthest from the picks.
 

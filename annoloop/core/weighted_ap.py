@@ -106,7 +106,8 @@ class Uncertain:
         if not len(self.drawn):
             return [self.value for _ in at]
         moved = self.value - self.bias - float(self.drawn.mean())
-        return np.clip(np.quantile(self.drawn, at) + moved, self.least, 1.0).tolist()  # type: ignore[no-any-return]
+        found = np.clip(np.quantile(self.drawn, at) + moved, self.least, 1.0)
+        return [float(one) for one in found]
 
     def interval(self, level: float = 0.95) -> tuple[float, float]:
         """Two-sided interval."""

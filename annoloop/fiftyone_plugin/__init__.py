@@ -9,6 +9,7 @@ from fiftyone.operators import types
 
 from annoloop import fiftyone as loop
 from annoloop.errors import AnnoloopError
+from annoloop.render_fiftyone import standing
 
 
 class SelectNextBatch(foo.Operator):
@@ -22,7 +23,7 @@ class SelectNextBatch(foo.Operator):
             description="Golden statistics, then the next batch, each pick with its reason",
         )
 
-    def resolve_input(self, ctx: Any) -> Any:  # noqa: ARG002
+    def resolve_input(self, _ctx: Any) -> Any:
         form = types.Object()
         form.int(
             "size", label="Samples", description="A fifth of what remains if empty", required=False
@@ -58,11 +59,8 @@ class SelectNextBatch(foo.Operator):
             ctx.ops.set_view(name=made.view)
         return {"summary": "\n\n".join(said[0].splitlines()), "batch": made.batch}
 
-    def resolve_output(self, ctx: Any) -> Any:
-        shown = types.Object()
-        shown.str("summary", label="annoloop", view=types.MarkdownView())
-        del ctx
-        return types.Property(shown, view=types.View(label="The next batch"))
+    def resolve_output(self, _ctx: Any) -> Any:
+        return _shown("The next batch")
 
 
 class ProgressSummary(foo.Operator):
@@ -75,11 +73,8 @@ class ProgressSummary(foo.Operator):
     def execute(self, ctx: Any) -> dict[str, Any]:
         return {"summary": _standing(ctx.dataset)}
 
-    def resolve_output(self, ctx: Any) -> Any:
-        shown = types.Object()
-        shown.str("summary", label="annoloop", view=types.MarkdownView())
-        del ctx
-        return types.Property(shown, view=types.View(label="Where the loop stands"))
+    def resolve_output(self, _ctx: Any) -> Any:
+        return _shown("Where the loop stands")
 
 
 class ProgressPanel(foo.Panel):
@@ -111,9 +106,15 @@ class ProgressPanel(foo.Panel):
         return types.Property(panel, view=types.GridView(orientation="vertical"))
 
 
+def _shown(title: str) -> Any:
+    shown = types.Object()
+    shown.str("summary", label="annoloop", view=types.MarkdownView())
+    return types.Property(shown, view=types.View(label=title))
+
+
 def _standing(dataset: Any) -> str:
     try:
-        return "\n\n".join(loop.progress(dataset))
+        return "\n\n".join(standing(loop.progress(dataset)))
     except AnnoloopError as error:
         return f"**{error.problem}**\n\nfix: {error.fix}"
 

@@ -25,7 +25,7 @@ from annoloop.errors import (
     SettingsError,
     VectorError,
 )
-from tests.fiftyone.conftest import WIDTH, finished, samples_of
+from tests.fiftyone.conftest import WIDTH, samples_of
 
 fo = pytest.importorskip(
     "fiftyone", reason="no FiftyOne with a database here: `make test-fiftyone`"
@@ -284,28 +284,95 @@ def test_a_server_that_goes_in_the_middle_leaves_nothing_half_done(
     assert (made.batch, made.picks) == ("v1", expected.picks)
     tags = tutorial.count_sample_tags()
     assert tags["batch:v1"] == tags["to_annotate"] == 15
-    FiftyoneDataset(tutorial).take_back(1)
+    tutorial.delete_saved_view("batch_v1")
+    FiftyoneDataset(tutorial).mend({"batch": 1, "pending": [], "golden": {"iteration": 0}})
     tutorial.reload()
-    after = everything(tutorial)
-    assert after[0] == before[0]
-    assert after[1] == before[1]
+    assert everything(tutorial)[:2] == before[:2]
+    assert set(tutorial.values("annoloop_reason")) == {None}
+
+
+def killed_at(method: str, dataset: Any, size: int) -> None:
+    """A process that is killed when it calls that method of the adapter."""
+    code = (
+        "import os, signal, sys, fiftyone as fo, annoloop.fiftyone as loop\n"
+        "from annoloop.adapters.fiftyone import FiftyoneDataset\n"
+        "dataset = fo.load_dataset(sys.argv[1])\n"
+        f"FiftyoneDataset.{method} = lambda *a, **k: os.kill(os.getpid(), signal.SIGKILL)\n"
+        f"loop.iterate(dataset, {size})\n"
+    )
+    killed = subprocess.run([sys.executable, "-c", code, dataset.name], check=False)
+    assert killed.returncode == -9
+    dataset.reload()
 
 
 def test_what_a_killed_process_left_is_taken_back(tutorial: Any) -> None:
-    code = (
-        "import os, signal, sys, fiftyone as fo, annoloop.fiftyone as loop\n"
-        "dataset = fo.load_dataset(sys.argv[1])\n"
-        "dataset.__class__.save_view = lambda *a, **k: os.kill(os.getpid(), signal.SIGKILL)\n"
-        "loop.iterate(dataset, 15)\n"
-    )
-    killed = subprocess.run([sys.executable, "-c", code, tutorial.name], check=False)
-    assert killed.returncode == -9
-    tutorial.reload()
+    killed_at("write_column", tutorial, 15)  # tags alone
     assert tutorial.count_sample_tags()["batch:v1"] == 15
     made = step(tutorial, 12)
     assert (made.batch, made.size) == ("v1", 12)
     assert tutorial.count_sample_tags()["batch:v1"] == 12
     assert dict(tutorial.count_values("annotation_status"))["selected"] == 12
+
+
+def test_pending_samples_are_pending_again_and_keep_their_earlier_source(tutorial: Any) -> None:
+    again = tutorial.match_tags("batch:v0").limit(2)
+    ids = again.values("id")
+    again.tag_samples("source:coverage")
+    FiftyoneDataset(tutorial).write_column("annotation_status", dict.fromkeys(ids, "pending"))
+    before = everything(tutorial)
+    # Killed after tags and statuses, before the reasons.
+    code = (
+        "import os, signal, sys, fiftyone as fo, annoloop.fiftyone as loop\n"
+        "from annoloop.adapters import fiftyone as adapter\n"
+        "write = adapter.FiftyoneDataset.write_column\n"
+        "def once(self, field, values):\n"
+        "    if field == 'annoloop_reason':\n"
+        "        os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    write(self, field, values)\n"
+        "adapter.FiftyoneDataset.write_column = once\n"
+        "loop.iterate(fo.load_dataset(sys.argv[1]), 15)\n"
+    )
+    killed = subprocess.run([sys.executable, "-c", code, tutorial.name], check=False)
+    assert killed.returncode == -9
+    tutorial.reload()
+    assert tutorial.match_tags("batch:v1").count() == 15
+    with pytest.raises(SettingsError):  # takes the lock and mends, then is refused
+        step(tutorial, 0)
+    assert everything(tutorial)[:2] == before[:2]
+
+
+def test_a_batch_that_is_whole_is_kept_with_what_people_did_to_it(tutorial: Any) -> None:
+    killed_at("append_info", tutorial, 15)
+    batch = tutorial.load_saved_view("batch_v1")
+    done = batch.limit(4).values("id")
+    FiftyoneDataset(tutorial).write_column("annotation_status", dict.fromkeys(done, "annotated"))
+    tutorial.select(done).untag_samples("to_annotate")
+    with pytest.raises(BatchOpenError, match="11 samples of batch v1"):
+        step(tutorial, 10)
+    tutorial.reload()
+    assert tutorial.count_sample_tags()["batch:v1"] == 15
+    assert dict(batch.count_values("annotation_status")) == {"annotated": 4, "selected": 11}
+    assert [one["iteration"] for one in tutorial.info["golden_qa_history"]] == [0]
+
+
+def test_a_lock_that_was_taken_away_writes_nothing(tutorial: Any) -> None:
+    from datetime import UTC, datetime
+
+    from fiftyone.core.odm import get_db_conn
+
+    locks, key = get_db_conn()["annoloop.locks"], str(tutorial._doc.id)
+    lock = Lock(locks, key, datetime.now(UTC))
+    lock.take(tutorial.name)
+    locks.update_one({"_id": key}, {"$set": {"pid": 1, "at": "later"}})
+    with pytest.raises(BusyError, match="taken over"):
+        lock.writing({"batch": 1})
+    lock.release()
+    assert locks.delete_one({"_id": key}).deleted_count == 1  # it was not ours to remove
+
+
+def test_a_dry_run_with_our_vectors_is_refused(tutorial: Any) -> None:
+    with pytest.raises(SettingsError, match="a dry run writes nothing"):
+        step(tutorial, 10, dry_run=True, embed=True)
 
 
 def test_a_lock_of_another_machine_holds_for_an_hour(tutorial: Any) -> None:
@@ -360,12 +427,3 @@ def test_a_server_that_is_not_there_is_said(tutorial: Any) -> None:
 def test_a_batch_of_nothing_is_refused(tutorial: Any) -> None:
     with pytest.raises(SettingsError, match="a batch of 0 images"):
         step(tutorial, 0)
-
-
-def test_a_finished_dataset_is_what_the_tutorial_leaves() -> None:
-    dataset = fo.Dataset()
-    dataset.add_samples(samples_of(20), progress=False)
-    try:
-        assert set(finished(dataset).list_saved_views()) >= {"pool", "golden_qa", "test_set"}
-    finally:
-        dataset.delete()

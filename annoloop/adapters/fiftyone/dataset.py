@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -234,20 +234,10 @@ class FiftyoneDataset:
             counts.append(one)
         return counts
 
-    def newest(self, pattern: str, names: Sequence[str]) -> int | None:
-        """The largest number N in names such as `batch:vN`."""
-        found = [re.fullmatch(pattern, name) for name in names]
-        return max((int(one[1]) for one in found if one), default=None)
-
-    def newest_batch(self) -> int | None:
-        tags = list(self.everyone.count_values("tags"))
-        return self.newest(r"batch:v(\d+)", tags)
-
     def batch_sizes(self) -> dict[int, int]:
         """Number of samples in each batch, oldest first."""
         counts = self.everyone.count_values("tags")
-        found = {re.fullmatch(r"batch:v(\d+)", tag): n for tag, n in counts.items()}
-        return dict(sorted((int(one[1]), n) for one, n in found.items() if one))
+        return {number: counts[tag] for number, tag in _numbered(r"batch:v(\d+)", counts)}
 
     def waiting(self, batch: int) -> int:
         """How many samples of a batch still wait for their labels."""
@@ -255,10 +245,10 @@ class FiftyoneDataset:
 
     def failures(self) -> tuple[str | None, Columns | None]:
         """The newest `eval_vN_failures` view, its name and samples; None without one."""
-        number = self.newest(r"eval_v(\d+)_failures", self.dataset.list_saved_views())
-        if number is None:
+        known = _numbered(r"eval_v(\d+)_failures", self.dataset.list_saved_views())
+        if not known:
             return None, None
-        name = f"eval_v{number}_failures"
+        name = known[-1][1]
         found = self.dataset.load_saved_view(name)
         return name, self.columns(self._flat(found) if found.media_type == "group" else found)
 
@@ -266,33 +256,57 @@ class FiftyoneDataset:
 
     def write_column(self, field: str, values: Mapping[str, Any]) -> None:
         """One value a sample, by id, in one bulk write."""
+        if not values:
+            return
         self.everyone.select(list(values)).set_values(field, dict(values), key_field="id")
 
-    def write_batch(self, number: int, by_source: Mapping[str, Sequence[str]]) -> str:
-        """Tag, mark and show a batch; returns the name of its saved view, which is written last."""
-        name = f"batch_v{number}"
-        ids = [key for part in by_source.values() for key in part]
+    def write_batch(
+        self, number: int, by_source: Mapping[str, Sequence[str]], reasons: Mapping[str, str]
+    ) -> None:
+        """Tag, mark and explain a batch; its saved view comes last: with it the batch is whole."""
+        name, ids = f"batch_v{number}", list(reasons)
+        if self.dataset.has_saved_view(name):  # of a batch whose tags were removed
+            self.dataset.delete_saved_view(name)
         self.everyone.select(ids).tag_samples([f"batch:v{number}", WAITING])
         for source, part in by_source.items():
             self.everyone.select(list(part)).tag_samples(f"source:{source}")
         self.write_column(STATUS, dict.fromkeys(ids, "selected"))
-        view = self.everyone.match_tags(f"batch:v{number}")
-        self.dataset.save_view(name, view, overwrite=True)
-        return name
+        self.write_column(REASON, reasons)
+        self.dataset.save_view(name, self.everyone.match_tags(f"batch:v{number}"))
 
-    def take_back(self, number: int) -> None:
-        """Undo what `write_batch` wrote of a batch that nobody has begun to label."""
+    def mend(self, left: Mapping[str, Any]) -> None:
+        """Finish what a process that died was writing if the batch is whole, else take it back.
+
+        `left` is what it noted down: the `batch`, those of its samples that were `pending`, and the
+        `golden` entry. People may have labelled a batch that is whole.
+        """
+        if not self.dataset.has_saved_view(f"batch_v{left['batch']}"):
+            self._take_back(left["batch"], frozenset(left["pending"]))
+        elif len(self.dataset.info.get(HISTORY) or ()) == left["golden"]["iteration"]:
+            self.append_info(HISTORY, left["golden"])
+
+    def _take_back(self, number: int, pending: frozenset[str]) -> None:
+        """Undo `write_batch`; a status that somebody has set since stays."""
         view = self.everyone.match_tags(f"batch:v{number}")
         ids = view.values("id")
-        if ids:
-            tags = [f"batch:v{number}", WAITING, *self._sources(view)]
-            self.everyone.select(ids).untag_samples(tags)
-            self.write_column(STATUS, dict.fromkeys(ids, "unlabeled"))
-        if self.dataset.has_saved_view(f"batch_v{number}"):
-            self.dataset.delete_saved_view(f"batch_v{number}")
-
-    def _sources(self, view: Any) -> list[str]:
-        return [tag for tag in view.count_values("tags") if tag.startswith("source:")]
+        if not ids:
+            return
+        statuses = dict(zip(ids, view.values(STATUS), strict=True)) if self.has(STATUS) else {}
+        sources = [tag for tag in view.count_values("tags") if tag.startswith("source:")]
+        fresh = [key for key in ids if key not in pending]
+        self.everyone.select(ids).untag_samples([WAITING, "source:pending"])
+        self.everyone.select(fresh).untag_samples(sources)  # pending ones have an earlier source
+        if self.has(REASON):
+            self.write_column(REASON, dict.fromkeys(ids))
+        self.write_column(
+            STATUS,
+            {
+                key: "pending" if key in pending else "unlabeled"
+                for key, status in statuses.items()
+                if status == "selected"
+            },
+        )
+        self.everyone.select(ids).untag_samples(f"batch:v{number}")  # last: by it they are found
 
     def append_info(self, key: str, entry: Mapping[str, Any]) -> None:
         self.dataset.reload()
@@ -305,7 +319,7 @@ class FiftyoneDataset:
     def alone(self, *, at: datetime) -> Iterator[Lock]:
         """Hold the dataset's lock, which lies in its database. Raises BusyError if another does.
 
-        What a killed process left half written is taken back first.
+        What a killed process left is mended first.
         """
         from fiftyone.core.odm import get_db_conn
 
@@ -313,10 +327,16 @@ class FiftyoneDataset:
         left = lock.take(self.name)
         try:
             if left is not None:
-                self.take_back(left)
+                self.mend(left)
                 lock.writing(None)
             yield lock
         except BaseException:
             lock.drop()
             raise
         lock.release()
+
+
+def _numbered(pattern: str, names: Iterable[str]) -> list[tuple[int, str]]:
+    """The number N in each of the names such as `batch:vN`, and the name; by number."""
+    found = [(re.fullmatch(pattern, name), name) for name in names]
+    return sorted((int(one[1]), name) for one, name in found if one)

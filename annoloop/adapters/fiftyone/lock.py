@@ -26,11 +26,11 @@ class Lock:
         self._mine = {**_this_process(), "at": at.isoformat()}
         self._writing = False
 
-    def take(self, name: str) -> int | None:
-        """Take the lock; the number of the batch that a dead holder was writing."""
+    def take(self, name: str) -> Mapping[str, Any] | None:
+        """Take the lock; what a dead holder noted down that it was writing."""
         from pymongo.errors import DuplicateKeyError
 
-        left: int | None = None
+        left: Mapping[str, Any] | None = None
         try:
             self._collection.insert_one({"_id": self._id, **self._mine})
         except DuplicateKeyError:
@@ -61,11 +61,17 @@ class Lock:
             return self._id not in self.held_here
         return bool(_started(int(held["pid"])) != held["started"])
 
-    def writing(self, batch: int | None) -> None:
-        """Note down which batch is about to be written, so that half of it can be taken back."""
-        self._writing = batch is not None
-        change = {"$unset": {"writing": 1}} if batch is None else {"$set": {"writing": batch}}
-        self._collection.update_one({"_id": self._id}, change)
+    def writing(self, note: Mapping[str, Any] | None) -> None:
+        """Note down what is about to be written, so that half of it can be mended; None: it is.
+
+        Raises BusyError if the lock was taken away meanwhile: it was held too long.
+        """
+        self._writing = note is not None
+        change = {"$unset": {"writing": 1}} if note is None else {"$set": {"writing": dict(note)}}
+        if not self._collection.update_one({"_id": self._id, **self._mine}, change).matched_count:
+            raise BusyError(
+                "another process has taken over this dataset", fix="Run the same again."
+            )
 
     def release(self) -> None:
         self.held_here.discard(self._id)
