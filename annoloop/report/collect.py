@@ -39,11 +39,11 @@ def write_report(project: Project, out: Path) -> ReportResult:
     if out.is_dir() or not out.name:
         raise InputError(f"{out} is a folder", fix="Name the file: `annoloop report page.html`.")
     now = project.status()
-    found = _found(project)
+    found = newest_failures(project)
     data = ReportData(
         project=project.folder.name,
         generated_at=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        headline=_headline(now),
+        headline=headline(now),
         next_step=now.next_step,
         metric=now.metric,
         target=now.target,
@@ -52,8 +52,8 @@ def write_report(project: Project, out: Path) -> ReportResult:
         iterations=now.iterations,
         batches=tuple(_batches(project, now)),
         failures=_failures(project, found),
-        weakness=_weakness(project, found),
-        golden=tuple(_golden(project)),
+        weakness=weakness(project, found),
+        golden=tuple(golden_points(project)),
         golden_reason=now.golden_reason,
         conflicts=tuple(_conflicts(project)),
         notes=tuple(_notes(now)),
@@ -65,7 +65,7 @@ def write_report(project: Project, out: Path) -> ReportResult:
     return ReportResult(str(out), len(page.encode()))
 
 
-def _headline(now: StatusResult) -> str:
+def headline(now: StatusResult) -> str:
     decided = next((row for row in reversed(now.iterations) if row.reason), None)
     if decided is not None and decided.reason is not None:
         return f"{decided.name}: {decided.reason}"
@@ -117,7 +117,7 @@ def _batches(project: Project, now: StatusResult) -> list[BatchCards]:
     return found
 
 
-def _found(project: Project) -> FailuresResult | None:
+def newest_failures(project: Project) -> FailuresResult | None:
     try:
         return project.failures()
     except NotReadyError:
@@ -130,7 +130,7 @@ def _failures(project: Project, found: FailuresResult | None) -> tuple[FailureCa
     return tuple(_failure_card(v, views[v.failure.sample_id]) for v in chosen)
 
 
-def _weakness(project: Project, found: FailuresResult | None) -> Weakness:
+def weakness(project: Project, found: FailuresResult | None) -> Weakness:
     if found is None:
         return Weakness()
     views = project.gallery({one.sample_id for one in found.worst})
@@ -174,7 +174,7 @@ def _curves(project: Project) -> tuple[ClassCurve, ...]:
     )
 
 
-def _golden(project: Project) -> list[GoldenPoint]:
+def golden_points(project: Project) -> list[GoldenPoint]:
     """One point for each check that compared something."""
     return [
         GoldenPoint(
@@ -215,8 +215,8 @@ def _failure_card(view: FailureView, image: ImageView) -> FailureCard:
     """The failure's own box and whatever overlaps it; all boxes of a crowd would hide it."""
     box = view.failure.box
     missed = view.failure.type == "missed"
-    truth = [b for b in image.labels if _overlap(b, box)]
-    predicted = [b for b in image.predicted if _overlap(b, box)]
+    truth = [b for b in image.labels if overlap(b, box)]
+    predicted = [b for b in image.predicted if overlap(b, box)]
     return FailureCard(
         path=image.path,
         uri=image.uri,
@@ -228,6 +228,6 @@ def _failure_card(view: FailureView, image: ImageView) -> FailureCard:
     )
 
 
-def _overlap(a: Box, b: Box) -> bool:
+def overlap(a: Box, b: Box) -> bool:
     wide = min(a[0] + a[2], b[0] + b[2]) > max(a[0], b[0])
     return wide and min(a[1] + a[3], b[1] + b[3]) > max(a[1], b[1])

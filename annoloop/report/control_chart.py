@@ -48,13 +48,12 @@ def control_chart(points: Sequence[GoldenPoint]) -> Chart | None:
 
 def _line(spots: Sequence[tuple[float, float]], place: int) -> list[str]:
     path = " ".join(f"{x:.1f},{y:.1f}" for x, y in spots)
-    style = f'style="fill:none;stroke:var(--s{place});stroke-width:2"'
-    line = f'<polyline points="{path}" stroke-dasharray="{DASHES[place]}" {style}/>'
+    line = f'<polyline class="rate r{place}" points="{path}" stroke-dasharray="{DASHES[place]}"/>'
     return [line, *(_mark(x, y, place) for x, y in spots)]
 
 
 def _mark(x: float, y: float, place: int) -> str:
-    style = f'style="fill:var(--sheet);stroke:var(--s{place});stroke-width:2"'
+    style = f'class="mark r{place}"'
     if place == 0:
         return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{SIZE - 1:g}" {style}/>'
     if place == 1:

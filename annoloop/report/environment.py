@@ -9,12 +9,27 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
 
-def environment(package: str = "annoloop.report") -> Environment:
-    """Templates of a package; every text is escaped, an unknown name is an error."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
+_TONES = {
+    "pass": "good",
+    "continue": "plain",
+    "stop_target": "good",
+    "warn": "careful",
+    "insufficient": "careful",
+    "fail": "bad",
+    "fix_labels": "bad",
+}
 
+
+def environment(package: str = "annoloop.report") -> Environment:
+    """Templates of a package, then the report's: the app shares its parts.
+
+    Every text is escaped, an unknown name is an error.
+    """
+    from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
+
+    here = "annoloop.report"
     made = Environment(
-        loader=PackageLoader(package),
+        loader=ChoiceLoader([PackageLoader(one) for one in dict.fromkeys((package, here))]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -26,6 +41,9 @@ def environment(package: str = "annoloop.report") -> Environment:
         "number": "{:,}".format,
         "points": lambda value: "–" if value is None else f"{100 * value:+.1f}",
         "percent": lambda value: "–" if value is None else f"{100 * value:.0f} %",
+        "tone": lambda verdict: _TONES.get(verdict, "plain"),
+        "minute": lambda when: when[:16].replace("T", " "),
+        "files": lambda path: path.rpartition("/")[2],
         "count": lambda value: "–" if value is None else f"{value:,.0f}",
     }
     return made

@@ -14,11 +14,10 @@ from typing import Any
 from annoloop.errors import InputError
 from annoloop.images import thumbnail_jpeg
 from annoloop.records import Box
-from annoloop.report import charts
+from annoloop.report import figures
 from annoloop.report.control_chart import GoldenPoint, control_chart
 from annoloop.report.environment import environment
-from annoloop.report.learning_curve import learning_curve
-from annoloop.report.pr_chart import ClassCurve, precision_recall
+from annoloop.report.pr_chart import ClassCurve
 from annoloop.results import IterationRow, PoolProgress
 from annoloop.results_failures import ChangesView, GroupView
 
@@ -36,16 +35,6 @@ PICTURE_BYTES = 5_000_000
 
 GREEN, RED = "#2fe07a", "#c8102e"
 """Labels and truth, solid; predictions, dashed: light and dark too, so that grey tells them."""
-
-_TONES = {
-    "pass": "good",
-    "continue": "plain",
-    "stop_target": "good",
-    "warn": "careful",
-    "insufficient": "careful",
-    "fail": "bad",
-    "fix_labels": "bad",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,11 +176,6 @@ def render_page(data: ReportData) -> str:
     An image that cannot be read is shown as a placeholder with its name.
     """
     templates = environment()
-    templates.filters |= {
-        "tone": lambda verdict: _TONES.get(verdict, "plain"),
-        "minute": lambda when: when[:16].replace("T", " "),
-        "files": lambda path: path.rpartition("/")[2],
-    }
     album = _Album(PICTURE_BYTES)
     failures = data.failures[:THUMBNAILS]
     return templates.get_template("page.html").render(
@@ -202,10 +186,14 @@ def render_page(data: ReportData) -> str:
         worst=[album.show(one, _failure_boxes(one)) for one in data.weakness.worst],
         groups=data.weakness.groups[:GROUPS],
         changes=data.weakness.changes,
-        weak_figures=_weak_figures(data.weakness),
+        groups_in_all=len(data.weakness.groups),
+        linked=False,
+        weak_figures=figures.weakness(data.weakness),
         failures_in_all=max(len(data.failures), _newest_failures(data)),
         batches=[_batch(album, batch) for batch in reversed(data.batches)],
-        **_charts(data),
+        patterns=figures.PATTERNS,
+        progress=figures.progress(data.pool),
+        figures=figures.loop(data),
     )
 
 
@@ -226,43 +214,3 @@ def _batch(album: _Album, batch: BatchCards) -> _Batch:
         album.show(pick, [(box, GREEN) for box in pick.boxes]) for pick in batch.picks[:THUMBNAILS]
     ]
     return _Batch(batch, sources, shown)
-
-
-def _weak_figures(weakness: Weakness) -> list[charts.Chart]:
-    made = (
-        charts.failures_over_time(weakness.by_class, what="class"),
-        precision_recall(weakness.curves, min_score=weakness.min_score),
-    )
-    return [one for one in made if one is not None]
-
-
-def _charts(data: ReportData) -> dict[str, Any]:
-    rows, pool = data.iterations, data.pool
-    return {
-        "patterns": charts.PATTERNS,
-        "progress": charts.progress_bar(
-            [
-                ("annotated", pool.annotated),
-                ("selected", pool.selected),
-                ("pending", pool.pending),
-                ("skipped", pool.skipped),
-                ("still unlabeled", pool.unlabeled),
-            ]
-        ),
-        "figures": [
-            chart
-            for chart in (
-                learning_curve(
-                    [(row.name, row.images, row.metric) for row in rows],
-                    metric=data.metric,
-                    target=data.target,
-                    outlook=data.outlook,
-                ),
-                charts.batches_by_source([(row.name, row.batch) for row in rows]),
-                charts.failures_over_time(
-                    [(row.name, row.failures) for row in rows if row.metric is not None]
-                ),
-            )
-            if chart is not None
-        ],
-    }
