@@ -75,8 +75,11 @@ class ExplainResult:
 class ImageView:
     """Where an image lies, the boxes that people drew, and those of the newest model."""
 
+    sample_id: str
     path: str
     uri: str
+    width: int
+    height: int
     labels: tuple[Box, ...]
     predicted: tuple[Box, ...]
 

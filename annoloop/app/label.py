@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from annoloop.app.bodies import asked
 from annoloop.app.pages import Pages
 from annoloop.app.pictures import for_browser
 from annoloop.desk import Desk
-from annoloop.errors import InputError
 from annoloop.results_label import Work
 
 if TYPE_CHECKING:
@@ -56,7 +55,7 @@ def routes(project: Project, pages: Pages) -> list[Route]:
 
     async def batches(request: Request) -> Response:
         now = await run_in_threadpool(project.status)
-        return pages.render(request, "batches.html", batches=[b for b in now.batches if b.open])
+        return pages.render(request, "label_list.html", batches=[b for b in now.batches if b.open])
 
     async def page(request: Request) -> Response:
         setup = await run_in_threadpool(desk.setup, request.path_params["batch"])
@@ -95,30 +94,13 @@ def routes(project: Project, pages: Pages) -> list[Route]:
         Route("/label/{batch}", page),
         Route("/label/{batch}/image/{number:int}", image),
         Route(f"{at}/setup", lambda request: JSONResponse(setup(request))),
-        Route(f"{at}/queue", _asked(_Person, queue), methods=["POST"]),
-        Route(f"{at}/claim", _asked(_Claim, claim), methods=["POST"]),
-        Route(f"{at}/close", _asked(_Person, close), methods=["POST"]),
-        Route(f"{at}/{{number:int}}/draft", _asked(_Work, draft), methods=["POST"]),
-        Route(f"{at}/{{number:int}}/answer", _asked(_Answer, answer), methods=["POST"]),
+        Route(f"{at}/queue", asked(_Person, queue), methods=["POST"]),
+        Route(f"{at}/claim", asked(_Claim, claim), methods=["POST"]),
+        Route(f"{at}/close", asked(_Person, close), methods=["POST"]),
+        Route(f"{at}/{{number:int}}/draft", asked(_Work, draft), methods=["POST"]),
+        Route(f"{at}/{{number:int}}/answer", asked(_Answer, answer), methods=["POST"]),
     ]
 
 
 def _place(request: Request) -> tuple[str, int]:
     return request.path_params["batch"], request.path_params["number"]
-
-
-def _asked(kind: type[Any], call: Callable[[Request, Any], Any]) -> Callable[[Request], Any]:
-    """An endpoint that reads a body of one kind, calls in a thread, and answers as JSON."""
-
-    async def endpoint(request: Request) -> Response:
-        try:
-            body = kind.model_validate_json(await request.body())
-        except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            where = ".".join(str(part) for part in first["loc"]) or "the body"
-            raise InputError(
-                f"{where}: {first['msg']}", fix="Load the page again: it is of another version."
-            ) from error
-        return JSONResponse(await run_in_threadpool(call, request, body))
-
-    return endpoint

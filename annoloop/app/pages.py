@@ -1,4 +1,4 @@
-"""Pages that are written on the server: the start page, the entrance, and errors."""
+"""Pages that are written on the server: what all of them show, and the entrance."""
 
 from __future__ import annotations
 
@@ -6,26 +6,34 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from annoloop.app.guard import ENTRANCE, Guard
+from annoloop.app.jobs import Jobs
 from annoloop.report.environment import environment
 
 if TYPE_CHECKING:
     from annoloop.project import Project
 
-NAVIGATION: tuple[tuple[str, str], ...] = (("/", "Overview"), ("/label", "Label"))
+NAVIGATION: tuple[tuple[str, str], ...] = (
+    ("/", "Overview"),
+    ("/label", "Label"),
+    ("/failures", "Failures"),
+    ("/batches", "Batches"),
+    ("/golden", "Golden"),
+    ("/history", "History"),
+)
 """Address and name of each page in the head of all pages."""
 
 
 class Pages:
     """Templates with what all of them show: the project's name, the navigation, the token."""
 
-    def __init__(self, project: Project) -> None:
+    def __init__(self, project: Project, jobs: Jobs) -> None:
         self._project = project
+        self._jobs = jobs
         self._templates = environment("annoloop.app")
 
     def render(self, request: Request, template: str, status: int = 200, **values: Any) -> Response:
@@ -34,17 +42,14 @@ class Pages:
             navigation=NAVIGATION,
             here=request.url.path,
             token=request.state.token,
+            job=self._jobs.view(),
             **values,
         )
         return HTMLResponse(text, status)
 
 
-def routes(project: Project, pages: Pages, guard: Callable[[], Guard]) -> list[Route]:
-    """The start page and the entrance."""
-
-    async def overview(request: Request) -> Response:
-        now = await run_in_threadpool(project.status)
-        return pages.render(request, "overview.html", now=now)
+def routes(pages: Pages, guard: Callable[[], Guard]) -> list[Route]:
+    """The entrance, for those who come from other machines."""
 
     async def entrance(request: Request) -> Response:
         if request.method == "GET":
@@ -57,4 +62,4 @@ def routes(project: Project, pages: Pages, guard: Callable[[], Guard]) -> list[R
         response.headers.append("Set-Cookie", guard().baked("key", said))
         return response
 
-    return [Route("/", overview), Route(ENTRANCE, entrance, methods=["GET", "POST"])]
+    return [Route(ENTRANCE, entrance, methods=["GET", "POST"])]

@@ -26,3 +26,14 @@ def for_browser(uri: str) -> tuple[bytes, str]:
     out = io.BytesIO()
     Image.fromarray(read_rgb(uri)).save(out, "PNG", compress_level=1)
     return out.getvalue(), "image/png"
+
+
+def placeholder(width: int, height: int) -> bytes:
+    """What stands where an image cannot be read: of its shape, so that nothing moves."""
+    middle = f'x="{width / 2:g}" y="{height / 2:g}"'
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}">'
+        '<rect width="100%" height="100%" fill="#8a9499"/>'
+        f'<text {middle} font-family="sans-serif" font-size="{max(8, width // 16)}" fill="#fff" '
+        'text-anchor="middle" dominant-baseline="middle">cannot be read</text></svg>'
+    ).encode()

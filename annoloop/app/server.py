@@ -10,19 +10,22 @@ from typing import TYPE_CHECKING
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
-from starlette.routing import Mount
+from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from annoloop import errors
-from annoloop.app import label
+from annoloop import errors, report
+from annoloop.app import dashboard, label, overview
 from annoloop.app.guard import LOOPBACK, Guard
+from annoloop.app.jobs import Jobs
 from annoloop.app.pages import Pages, routes
 
 if TYPE_CHECKING:
     from annoloop.project import Project
 
 STATIC = Path(__file__).parent / "static"
+PARTS = Path(report.__file__).parent / "templates" / "parts.css"
+"""What the report's page writes into itself, the app serves."""
 
 _STATUS: tuple[tuple[type[errors.AnnoloopError], int], ...] = (
     (errors.TakenError, 409),
@@ -37,7 +40,8 @@ _STATUS: tuple[tuple[type[errors.AnnoloopError], int], ...] = (
 
 def make_app(project: Project, *, port: int, key: str | None = None) -> Guard:
     """The app of a project. Without a `key` it answers to loopback names only."""
-    pages = Pages(project)
+    jobs = Jobs(project.folder)
+    pages = Pages(project, jobs)
 
     async def expected(request: Request, error: Exception) -> Response:
         assert isinstance(error, errors.AnnoloopError)
@@ -61,8 +65,11 @@ def make_app(project: Project, *, port: int, key: str | None = None) -> Guard:
 
     app = Starlette(
         routes=[
-            *routes(project, pages, lambda: guard),
+            *routes(pages, lambda: guard),
+            *overview.routes(project, pages, jobs),
+            *dashboard.routes(project, pages),
             *label.routes(project, pages),
+            Route("/static/parts.css", lambda _: FileResponse(PARTS)),
             Mount("/static", StaticFiles(directory=STATIC)),
         ],
         exception_handlers={errors.AnnoloopError: expected, HTTPException: refused, 500: bug},

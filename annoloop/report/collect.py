@@ -211,23 +211,34 @@ def spread(found: Sequence[FailureView], most: int) -> list[FailureView]:
     return [view for turn in turns for view in turn if view is not None][:most]
 
 
-def _failure_card(view: FailureView, image: ImageView) -> FailureCard:
-    """The failure's own box and whatever overlaps it; all boxes of a crowd would hide it."""
+def boxes_of(view: FailureView, image: ImageView) -> tuple[tuple[Box, ...], tuple[Box, ...]]:
+    """(truth, predicted): the failure's own box first, and whatever overlaps it.
+
+    All boxes of a crowd would hide it.
+    """
     box = view.failure.box
     missed = view.failure.type == "missed"
-    truth = [b for b in image.labels if overlap(b, box)]
-    predicted = [b for b in image.predicted if overlap(b, box)]
+    truth = [b for b in image.labels if _overlap(b, box)]
+    predicted = [b for b in image.predicted if _overlap(b, box)]
+    return (
+        tuple(dict.fromkeys([box, *truth] if missed else truth)),
+        tuple(dict.fromkeys(predicted if missed else [box, *predicted])),
+    )
+
+
+def _failure_card(view: FailureView, image: ImageView) -> FailureCard:
+    truth, predicted = boxes_of(view, image)
     return FailureCard(
         path=image.path,
         uri=image.uri,
         type=view.failure.type,
         text=view.text,
         price=view.failure.price,
-        truth=tuple(dict.fromkeys([box, *truth] if missed else truth)),
-        predicted=tuple(dict.fromkeys(predicted if missed else [box, *predicted])),
+        truth=truth,
+        predicted=predicted,
     )
 
 
-def overlap(a: Box, b: Box) -> bool:
+def _overlap(a: Box, b: Box) -> bool:
     wide = min(a[0] + a[2], b[0] + b[2]) > max(a[0], b[0])
     return wide and min(a[1] + a[3], b[1] + b[3]) > max(a[1], b[1])

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from annoloop.records import Answer, Box, Split
+from annoloop.errors import InputError
+from annoloop.records import Answer, Box, Sample, Split
 from annoloop.results_golden import GoldenConflict
 from annoloop.results_models import ImageView
 from annoloop.steps.context import Context
@@ -40,8 +41,30 @@ def gallery(context: Context, ids: Collection[str]) -> dict[str, ImageView]:
             for key, detections in stored.items()
         }
     return {
-        s.id: ImageView(s.path, s.uri, labels.get(s.id, ()), predicted.get(s.id, ())) for s in found
+        s.id: _view(s, labels=labels.get(s.id, ()), predicted=predicted.get(s.id, ()))
+        for s in found
     }
+
+
+def image(context: Context, sample_id: str) -> Sample:
+    """One image by its id. Raises InputError if there is none."""
+    with context.store.read() as connection:
+        found = samples.load(connection, ids=[sample_id])
+    if not found:
+        raise InputError(f"there is no sample {sample_id!r}", fix="Load the page again.")
+    return found[0]
+
+
+def _view(sample: Sample, *, labels: tuple[Box, ...], predicted: tuple[Box, ...]) -> ImageView:
+    return ImageView(
+        sample_id=sample.id,
+        path=sample.path,
+        uri=sample.uri,
+        width=sample.width,
+        height=sample.height,
+        labels=labels,
+        predicted=predicted,
+    )
 
 
 def golden_conflicts(context: Context) -> tuple[GoldenConflict, ...]:
@@ -56,9 +79,8 @@ def golden_conflicts(context: Context) -> tuple[GoldenConflict, ...]:
     found = []
     for row in done[-1].steps["golden"].record["numbers"]["images"]:
         sample = by_path[row["image"]]
-        view = ImageView(
-            sample.path,
-            sample.uri,
+        view = _view(
+            sample,
             labels=tuple(one.box for one in known[sample.id].labels),
             predicted=tuple(one.box for one in answers.get(sample.id, ())),
         )

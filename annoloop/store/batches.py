@@ -115,13 +115,22 @@ def close(connection: Connection, name: str, at: str) -> None:
 def load_picks(connection: Connection, batch: str) -> list[tuple[Pick, bool]]:
     """(pick, blind) in task order."""
     query = select(picks).where(picks.c.batch == batch).order_by(picks.c.position)
-    return [
-        (
-            Pick(row.sample_id, row.source, row.rank, row.score, row.reason, row.details),
-            bool(row.blind),
-        )
-        for row in connection.execute(query)
-    ]
+    return [(_pick(row), bool(row.blind)) for row in connection.execute(query)]
+
+
+def _pick(row: Row[Any]) -> Pick:
+    return Pick(row.sample_id, row.source, row.rank, row.score, row.reason, row.details)
+
+
+def places_of(connection: Connection, sample_id: str) -> list[tuple[Batch, Pick, bool]]:
+    """(batch, pick, blind) of every batch that holds a sample, oldest first."""
+    query = (
+        select(batches, picks)
+        .join(picks, picks.c.batch == batches.c.name)
+        .where(picks.c.sample_id == sample_id)
+        .order_by(literal_column("batches.rowid"))
+    )
+    return [(_batch(row), _pick(row), bool(row.blind)) for row in connection.execute(query)]
 
 
 def pick_counts(connection: Connection) -> dict[str, dict[str, int]]:

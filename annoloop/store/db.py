@@ -234,6 +234,13 @@ def history(connection: Connection) -> list[dict[str, Any]]:
     return [dict(row) for row in rows.mappings()]
 
 
+def newest_history(connection: Connection, most: int) -> tuple[int, list[dict[str, Any]]]:
+    """How many lines the audit log has, and the newest of them, newest first."""
+    total = connection.execute(select(func.count()).select_from(tables.audit)).scalar() or 0
+    query = select(tables.audit).order_by(tables.audit.c.seq.desc()).limit(most)
+    return int(total), [dict(row) for row in connection.execute(query).mappings()]
+
+
 def recorded(connection: Connection, *, what: str, target: str, at: str | None = None) -> bool:
     """True if the audit log has such a line (of that time)."""
     query = select(tables.audit.c.seq).where(

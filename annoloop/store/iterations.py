@@ -124,8 +124,13 @@ def add_failures(connection: Connection, evaluation: int, found: Sequence[Failur
         connection.execute(insert(failures), rows)
 
 
-def load_failures(connection: Connection, evaluation: int) -> list[Failure]:
+def load_failures(
+    connection: Connection, evaluation: int, *, of: str | None = None
+) -> list[Failure]:
+    """The failures of one evaluation, or those on one sample."""
     query = select(failures).where(failures.c.evaluation == evaluation).order_by(failures.c.seq)
+    if of is not None:
+        query = query.where(failures.c.sample_id == of)
     return [
         Failure(
             sample_id=row.sample_id,

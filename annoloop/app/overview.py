@@ -1,0 +1,100 @@
+"""The start page: where the loop stands, what is next to do, and the steps that it starts."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from annoloop.app.bodies import asked
+from annoloop.app.dashboard import course_of
+from annoloop.app.jobs import Jobs
+from annoloop.app.offers import OFFERS, Offer, order
+from annoloop.app.pages import Pages
+from annoloop.report import collect, figures
+from annoloop.results import StatusResult
+
+if TYPE_CHECKING:
+    from annoloop.project import Project
+
+
+class _Wish(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    who: str = Field("", max_length=200)
+    form: dict[str, str] = Field(default_factory=dict)
+
+
+class _Nothing(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+def routes(project: Project, pages: Pages, jobs: Jobs) -> list[Route]:
+    """The page, and /api/steps/VERB, /api/job, /api/job/stop."""
+
+    async def overview(request: Request) -> Response:
+        now = await run_in_threadpool(project.status)
+        return pages.render(request, "overview.html", **_shown(now))
+
+    def start(request: Request, wish: _Wish) -> Any:
+        wanted = order(request.path_params["verb"], wish.form, project.status())
+        return asdict(jobs.start(wanted, who=wish.who.strip() or None))
+
+    def job(_request: Request) -> Response:
+        seen = jobs.view()
+        return JSONResponse(None if seen is None else asdict(seen))
+
+    def stop(_request: Request, _nothing: _Nothing) -> Any:
+        jobs.stop()
+        return {}
+
+    return [
+        Route("/", overview),
+        Route("/api/steps/{verb}", asked(_Wish, start), methods=["POST"]),
+        Route("/api/job", job),
+        Route("/api/job/stop", asked(_Nothing, stop), methods=["POST"]),
+    ]
+
+
+def _shown(now: StatusResult) -> dict[str, Any]:
+    offers = [offer for offer in OFFERS if offer.possible(now)]
+    first, given = next_offer(now.next_step, offers)
+    return {
+        "data": now,
+        "headline": collect.headline(now),
+        "next_offer": first,
+        "given": given,
+        "offers": offers,
+        "waiting": [batch for batch in now.batches if batch.open],
+        "progress": figures.progress(now.pool),
+        "patterns": figures.PATTERNS,
+        "figures": figures.loop(course_of(now)),
+    }
+
+
+def next_offer(said: str, offers: Sequence[Offer]) -> tuple[Offer | None, dict[str, str]]:
+    """The offer whose command the sentence about what is next names, and what it fills in."""
+    for command in re.findall(r"`(annoloop [^`]+)`", said):
+        for offer in offers:
+            if command == offer.command or command.startswith(f"{offer.command} "):
+                return offer, filled(offer, command)
+    return None, {}
+
+
+def filled(offer: Offer, command: str) -> dict[str, str]:
+    """What a command line fills into the form of its verb."""
+    words = shlex.split(command)[len(offer.command.split()) :]
+    found = {}
+    for field in offer.fields:
+        if field.flag is None and words and not words[0].startswith("-"):
+            found[field.name] = words[0]
+        elif field.flag in words[:-1]:
+            found[field.name] = words[words.index(field.flag) + 1]
+    return found
