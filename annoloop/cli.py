@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from annoloop import __version__, cli_app, cli_backup, durable
+from annoloop import __version__, cli_app, cli_backup, cli_history, durable
 from annoloop.cli_fiftyone import fiftyone
 from annoloop.cli_options import (
     HERE,
@@ -45,6 +45,8 @@ app.add_typer(golden, name="golden")
 app.add_typer(failures, name="failures")
 app.add_typer(fiftyone, name="fiftyone")
 app.command("app")(cli_app.local_app)
+app.command("history")(cli_history.history)
+app.command("sample")(cli_history.sample)
 app.command("backup")(cli_backup.backup)
 app.command("restore")(cli_backup.restore)
 

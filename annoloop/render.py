@@ -10,6 +10,7 @@ from typing import Any
 
 from annoloop import (
     render_fiftyone,
+    render_history,
     render_models,
     render_replay,
     results,
@@ -262,6 +263,7 @@ PAGES: dict[type, Callable[[Any], list[str]]] = {
     **render_models.PAGES,
     **render_replay.PAGES,
     **render_fiftyone.PAGES,
+    **render_history.PAGES,
 }
 
 

@@ -73,7 +73,7 @@ def _closed(now: StatusResult) -> list[str]:
     return [b.name for b in reversed(now.batches) if not b.open]
 
 
-_SIZE = Field("size", "Images", "--size", help="empty: as the settings say")
+_SIZE = Field("size", "Images", "--size", help="default")
 
 OFFERS: tuple[Offer, ...] = (
     Offer(
@@ -91,9 +91,9 @@ OFFERS: tuple[Offer, ...] = (
         "The next batch, each pick with its reason.",
         (
             _SIZE,
-            Field("mix", "Coverage share", "--mix", "share", help="0.3; the rest is targeted"),
+            Field("mix", "Coverage share", "--mix", "share", help="0.3"),
             Field("seed", "Seed", "--seed"),
-            Field("dry_run", "Show the batch without taking it", "--dry-run", "yes"),
+            Field("dry_run", "Only show it", "--dry-run", "yes"),
         ),
     ),
     Offer(

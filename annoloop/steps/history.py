@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -12,6 +13,9 @@ from annoloop.store.iterations import Iteration
 
 EVENTS = 200
 """The newest lines of the audit log that are told; `--json` tells as many as are asked for."""
+
+LONGEST = 200
+"""Characters of what a line of the log says."""
 
 Record = Mapping[str, Any]
 
@@ -89,13 +93,15 @@ SAID: Mapping[str, Callable[[Record, str], str]] = {
 
 
 def _details(found: Record) -> str:
-    """The short values of a line; long ones stand in the database."""
-    return ", ".join(f"{name} {_short(value)}" for name, value in found.items() if value != [])
+    """The short values of a line; long ones stand in the database and in the iteration above."""
+    parts = (f"{name} {_short(value)}" for name, value in found.items() if _short(value))
+    return textwrap.shorten(", ".join(parts), LONGEST, placeholder=" …")
 
 
 def _short(value: object) -> str:
     if isinstance(value, Mapping):
-        return "(" + ", ".join(f"{name} {_short(one)}" for name, one in value.items()) + ")"
+        plain = all(isinstance(one, int | float | str) for one in value.values())
+        return f"({', '.join(f'{k} {_short(v)}' for k, v in value.items())})" if plain else ""
     if isinstance(value, list):
         return " ".join(map(str, value[:5])) + (" …" if len(value) > 5 else "")
     return f"{value:g}" if isinstance(value, float) else str(value)
