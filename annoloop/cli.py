@@ -229,7 +229,7 @@ def report(out: Path, project: Folder = HERE, json: Json = False) -> None:
 @app.command()
 def demo(
     directory: Annotated[Path, typer.Argument()] = Path("demo"),
-    iterations: Annotated[int, typer.Option(help="Iterations of the loop.")] = 6,
+    iterations: Annotated[int, typer.Option(help="Iterations of the loop.")] = 5,
     images: Annotated[int, typer.Option(help="Images to generate.")] = 480,
     seed: Annotated[int, typer.Option(help="Seed of data and loop.")] = 0,
     json: Json = False,

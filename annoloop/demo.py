@@ -13,6 +13,8 @@ from annoloop.records import Source
 from annoloop.results import DemoResult
 
 PAGE = "report.html"
+OPEN = 10
+"""Picks of the batch that is left open: a few minutes of labelling, golden images on top."""
 
 
 def run_demo(
@@ -48,7 +50,7 @@ def run_demo(
     project = Project(folder, say=say, progress=progress)
     say(f"{made.ingest.images_added} images, {made.ingest.boxes} boxes; splitting and embedding")
     project.run(iterations=iterations, annotator="oracle")
-    project.select()
+    project.select(OPEN)
     project.report(folder / PAGE)
     now = project.status()
     return DemoResult(

@@ -27,7 +27,8 @@ class Session:
     """What every verb of a project stands on.
 
     `overrides` are settings of this call ({"train": {"trainer": "command"}}); `say` hears what a
-    verb does on its own account, `progress` (done, total, what) how far long work has come.
+    verb does on its own account, `progress` (done, total, what) how far long work has come; the
+    records name `who`, by default this machine's user (or ANNOLOOP_USER).
     """
 
     def __init__(
@@ -38,6 +39,7 @@ class Session:
         say: Callable[[str], None] | None = None,
         progress: Progress = silent,
         clock: Callable[[], datetime] | None = None,
+        who: str | None = None,
     ) -> None:
         self.folder = Path(folder).resolve()
         if not (self.folder / settings.FILE).is_file():
@@ -47,6 +49,7 @@ class Session:
             )
         self.settings = settings.load(self.folder, environ=os.environ, overrides=overrides)
         self._clock = clock or (lambda: datetime.now(UTC))
+        self._who = who or _user()
         self._say = say or (lambda _text: None)
         self._progress = progress
         self._made: dict[tuple[str, str], Any] = {}
@@ -85,7 +88,7 @@ class Session:
             settings=chosen,
             store=self.store,
             vectors=VectorStore(self.folder),
-            who=_user(),
+            who=self._who,
             now=self._now,
             stopwatch=time.perf_counter,
             say=self._say,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -67,13 +66,13 @@ class Jobs:
                 stdout=subprocess.PIPE,
                 text=True,
                 encoding="utf-8",
-                env=os.environ | ({"ANNOLOOP_USER": who} if who else {}),
             )
             job = self._job = _Job(JobView(number, order.command), process)
         what = {
             "folder": str(self._folder),
             "method": order.method,
             "arguments": dict(order.arguments),
+            "who": who,
         }
         Thread(target=self._watch, args=(job, json.dumps(what)), daemon=True).start()
         return self.view() or job.view
@@ -102,11 +101,12 @@ class Jobs:
             process.stdin.close()
         except OSError:
             pass  # it died at once: its exit code says so below
-        for line in process.stdout:
-            with self._lock:
-                seen = _after(job.view, json.loads(line))
-                job.view = replace(seen, seconds=time.monotonic() - job.began)
-        code = process.wait()
+        with process:
+            for line in process.stdout:
+                with self._lock:
+                    seen = _after(job.view, json.loads(line))
+                    job.view = replace(seen, seconds=time.monotonic() - job.began)
+        code = process.returncode
         with self._lock:
             if job.view.state == "running":
                 stopped = code in (-signal.SIGINT, 130)

@@ -85,8 +85,9 @@ def routes(project: Project, pages: Pages) -> list[Route]:
         work = body.work()
         return asdict(desk.answer(*_place(request), body.who, answer=body.answer, work=work))
 
-    def close(request: Request, _body: _Person) -> Any:
-        return asdict(project.annotate_close(request.path_params["batch"]))
+    def close(request: Request, body: _Person) -> Any:
+        theirs = type(project)(project.folder, who=body.who.strip() or None)
+        return asdict(theirs.annotate_close(request.path_params["batch"]))
 
     at = "/api/label/{batch}"
     return [

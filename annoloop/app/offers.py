@@ -1,7 +1,6 @@
 """The steps that a browser may start: each is a verb of the command line, in its words.
 
-What opens the test split, overrules a check, takes images out or reads a file stays with the
-command line.
+What opens the test split, takes images out or reads a file stays with the command line.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ class Field:
     label: str
     flag: str | None = None
     kind: str = "number"
-    """`number`, `share`, `yes` (a check box) or `choice`."""
+    """`number`, `share`, `yes` (a check box), `choice` or `text`."""
 
     choices: Callable[[StatusResult], list[str]] | None = None
     needed: bool = False
@@ -106,9 +105,14 @@ OFFERS: tuple[Offer, ...] = (
         "annotate_close",
         "annotate close",
         "Close a batch: answers become statuses, or reference labels of a split.",
-        (Field("name", "Batch", None, "choice", _closable, needed=True),),
+        (Field("batch", "Batch", None, "choice", _closable, needed=True),),
     ),
-    Offer("golden_check", "golden check", "Compare the blind golden answers with the reference."),
+    Offer(
+        "golden_check",
+        "golden check",
+        "Compare the blind golden answers with the reference; go on after a fail, with a reason.",
+        (Field("accept", "Accept a fail, because", "--accept", "text"),),
+    ),
     Offer("train", "train", "A model of all annotated data."),
     Offer("evaluate", "evaluate", "Metrics on gauge and val, typed failures from mine."),
     Offer("decide", "decide", "Stop or continue, with reason and numbers."),
@@ -157,6 +161,8 @@ def order(verb: str, form: Mapping[str, str], now: StatusResult) -> Order:
 def _read(field: Field, said: str, now: StatusResult) -> Any:
     if field.kind == "yes":
         return True
+    if field.kind == "text":
+        return said
     if field.kind == "choice":
         if said not in field.options(now):
             raise InputError(f"{said!r} cannot be chosen now", fix="Load the page again.")

@@ -65,12 +65,10 @@ def routes(project: Project, pages: Pages, jobs: Jobs) -> list[Route]:
 
 def _shown(now: StatusResult) -> dict[str, Any]:
     offers = [offer for offer in OFFERS if offer.possible(now)]
-    first, given = next_offer(now.next_step, offers)
     return {
         "data": now,
         "headline": collect.headline(now),
-        "next_offer": first,
-        "given": given,
+        "next_offers": next_offers(now.next_step, offers),
         "offers": offers,
         "waiting": [batch for batch in now.batches if batch.open],
         "progress": figures.progress(now.pool),
@@ -79,22 +77,34 @@ def _shown(now: StatusResult) -> dict[str, Any]:
     }
 
 
-def next_offer(said: str, offers: Sequence[Offer]) -> tuple[Offer | None, dict[str, str]]:
-    """The offer whose command the sentence about what is next names, and what it fills in."""
+def next_offers(said: str, offers: Sequence[Offer]) -> list[tuple[Offer, dict[str, str]]]:
+    """The offers whose commands the sentence about what is next names, and what it fills in."""
+    found = []
     for command in re.findall(r"`(annoloop [^`]+)`", said):
         for offer in offers:
-            if command == offer.command or command.startswith(f"{offer.command} "):
-                return offer, filled(offer, command)
-    return None, {}
+            form = filled(offer, command)
+            if form is not None:
+                found.append((offer, form))
+    return found
 
 
-def filled(offer: Offer, command: str) -> dict[str, str]:
-    """What a command line fills into the form of its verb."""
-    words = shlex.split(command)[len(offer.command.split()) :]
+def filled(offer: Offer, command: str) -> dict[str, str] | None:
+    """What a command line fills into the form of a verb; None if it asks for more, or another."""
+    words, own = shlex.split(command), shlex.split(offer.command)
+    if words[: len(own)] != own:
+        return None
+    rest = words[len(own) :]
+    places = [field for field in offer.fields if field.flag is None]
+    flags = {field.flag: field for field in offer.fields if field.flag is not None}
     found = {}
-    for field in offer.fields:
-        if field.flag is None and words and not words[0].startswith("-"):
-            found[field.name] = words[0]
-        elif field.flag in words[:-1]:
-            found[field.name] = words[words.index(field.flag) + 1]
+    while rest:
+        field = flags.get(rest[0]) or (places.pop(0) if places and rest[0][0] != "-" else None)
+        if field is None:
+            return None
+        if field.flag is not None:
+            rest.pop(0)
+        value = rest.pop(0) if rest and field.kind != "yes" else "yes"
+        # The sentence says `--accept "why"`: the reason itself is for the person to give.
+        if field.kind != "text":
+            found[field.name] = value
     return found

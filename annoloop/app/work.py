@@ -48,7 +48,9 @@ def work(order: dict[str, Any], teller: _Teller) -> None:
     from annoloop.render import to_text
 
     try:
-        project = Project(order["folder"], say=teller.say, progress=teller.progress)
+        project = Project(
+            order["folder"], say=teller.say, progress=teller.progress, who=order["who"]
+        )
         made = getattr(project, order["method"])(**order["arguments"])
         teller.tell(text=to_text(made))
     except AnnoloopError as error:

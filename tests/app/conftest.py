@@ -31,7 +31,8 @@ def place_of(number: int) -> list[int]:
     return [17 + number % 7 * 9, 13 + number % 5 * 8, 31 + number % 4, 24 + number % 3]
 
 
-def draw(root: Path, count: int = 40) -> Path:
+def draw(root: Path, count: int = 40, *, unseen: bool = False) -> Path:
+    """Images and labels; with `unseen` every third image has a label where there is nothing."""
     import cv2
     import numpy as np
 
@@ -50,6 +51,9 @@ def draw(root: Path, count: int = 40) -> Path:
         images.append({"id": number + 1, "file_name": name, "width": WIDTH, "height": HEIGHT})
         box = {"image_id": number + 1, "category_id": 1, "bbox": [x, y, w, h]}
         labels.append(box | {"id": number + 1, "iscrowd": 0, "area": w * h})
+        if unseen and number % 3 == 1:
+            nothing = {"image_id": number + 1, "category_id": 2, "bbox": [110, 80, 30, 24]}
+            labels.append(nothing | {"id": 1000 + number, "iscrowd": 0, "area": 720})
     categories = [{"id": i, "name": name} for i, name in enumerate(CLASSES, start=1)]
     document = {"images": images, "annotations": labels, "categories": categories}
     (root / "labels.json").write_text(json.dumps(document))
@@ -58,8 +62,11 @@ def draw(root: Path, count: int = 40) -> Path:
 
 @pytest.fixture(scope="session")
 def _batch(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    data = draw(tmp_path_factory.mktemp("rectangles"))
-    folder = tmp_path_factory.mktemp("app") / "project"
+    return _made(draw(tmp_path_factory.mktemp("rectangles")), tmp_path_factory.mktemp("app"))
+
+
+def _made(data: Path, root: Path) -> Path:
+    folder = root / "project"
     source = Source(str(data / "images"), str(data / "labels.json"))
     few = {"golden": {"minimum": 2}, "split": {"golden": 6}}
     project, _ = Project.init(folder, source, overrides=few)
@@ -71,6 +78,22 @@ def _batch(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def project(_batch: Path, tmp_path: Path) -> Project:
     """Batch v0 is open: four picks, and golden images hidden among them."""
     return Project(shutil.copytree(_batch, tmp_path / "project"))
+
+
+@pytest.fixture(scope="session")
+def _walked(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    data = draw(tmp_path_factory.mktemp("unseen"), unseen=True)
+    folder = _made(data, tmp_path_factory.mktemp("walked"))
+    made = Project(folder)
+    made.run(iterations=1, annotator="oracle")
+    made.select(4)
+    return folder
+
+
+@pytest.fixture
+def walked(_walked: Path, tmp_path: Path) -> Project:
+    """One iteration is done by the oracle, and batch v1 is open."""
+    return Project(shutil.copytree(_walked, tmp_path / "walked"))
 
 
 class Server:

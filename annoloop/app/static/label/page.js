@@ -289,6 +289,7 @@ async function close() {
     $("finished-title").textContent = `Batch ${desk.batch} is closed`;
     $("finished-text").textContent = `${made.annotated} images annotated (${made.empty} of them empty), ${made.boxes} boxes, ${made.pending} pending, ${made.skipped} skipped. ${made.notes.join(" ")}`;
     $("again").hidden = $("close-now").hidden = true;
+    $("go-on").hidden = false;
     work = null;
     $("finished-title").focus();
   } catch (error) {
