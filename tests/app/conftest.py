@@ -19,6 +19,7 @@ import pytest
 from annoloop.project import Project
 from annoloop.records import Source
 
+AXE = Path(__file__).parent / "vendor" / "axe.min.js"
 CHROMIUM = Path("/usr/bin/chromium")
 REQUIRED = "REQUIRE_CHROMIUM" in os.environ
 WIDTH, HEIGHT = 160, 120
@@ -32,7 +33,7 @@ def place_of(number: int) -> list[int]:
 
 
 def draw(root: Path, count: int = 40, *, unseen: bool = False) -> Path:
-    """Images and labels; with `unseen` every third image has a label where there is nothing."""
+    """Images and labels; with `unseen` every second image has a label where there is nothing."""
     import cv2
     import numpy as np
 
@@ -51,7 +52,7 @@ def draw(root: Path, count: int = 40, *, unseen: bool = False) -> Path:
         images.append({"id": number + 1, "file_name": name, "width": WIDTH, "height": HEIGHT})
         box = {"image_id": number + 1, "category_id": 1, "bbox": [x, y, w, h]}
         labels.append(box | {"id": number + 1, "iscrowd": 0, "area": w * h})
-        if unseen and number % 3 == 1:
+        if unseen and number % 2:
             nothing = {"image_id": number + 1, "category_id": 2, "bbox": [110, 80, 30, 24]}
             labels.append(nothing | {"id": 1000 + number, "iscrowd": 0, "area": 720})
     categories = [{"id": i, "name": name} for i, name in enumerate(CLASSES, start=1)]
@@ -144,6 +145,13 @@ def server(project: Project) -> Iterator[Server]:
     made.kill()
 
 
+@pytest.fixture
+def walked_server(walked: Project) -> Iterator[Server]:
+    made = Server(walked.folder)
+    yield made
+    made.kill()
+
+
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[Any]:
     if not CHROMIUM.exists():
@@ -156,6 +164,37 @@ def chromium() -> Iterator[Any]:
         browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=quiet)
         yield browser
         browser.close()
+
+
+@pytest.fixture
+def tab(chromium: Any) -> Iterator[Any]:
+    """A new browser profile; a script error or a dialog of a script fails the test."""
+    context = chromium.new_context(viewport={"width": 1280, "height": 800})
+    page = context.new_page()
+    page.set_default_timeout(10_000)
+    wrong: list[str] = []
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.on("dialog", lambda dialog: wrong.append(dialog.message))
+    page.on("console", lambda line: policy(line.text, wrong))
+    yield page
+    context.close()
+    assert not wrong
+
+
+def policy(text: str, wrong: list[str]) -> None:
+    if "Content Security Policy" in text:
+        wrong.append(text)
+
+
+def serious(page: Any) -> list[str]:
+    # Through the debugger: the page's own policy lets no foreign script in.
+    page.evaluate(AXE.read_text())
+    found = page.evaluate("axe.run().then(done => done.violations)")
+    return [
+        f"{one['id']}: {one['nodes'][0]['html']}"
+        for one in found
+        if one["impact"] in {"serious", "critical"}
+    ]
 
 
 def answers(project: Project) -> dict[str, list[dict[str, Any]]]:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,29 +11,7 @@ import pytest
 from PIL import Image
 
 from annoloop.project import Project
-from tests.app.conftest import CLASSES, HOSTILE, Server, answers, place_of
-
-AXE = Path(__file__).parent / "vendor" / "axe.min.js"
-
-
-@pytest.fixture
-def tab(chromium: Any) -> Iterator[Any]:
-    """A new browser profile; a script error or a dialog of a script fails the test."""
-    context = chromium.new_context(viewport={"width": 1280, "height": 800})
-    page = context.new_page()
-    page.set_default_timeout(10_000)
-    wrong: list[str] = []
-    page.on("pageerror", lambda error: wrong.append(str(error)))
-    page.on("dialog", lambda dialog: wrong.append(dialog.message))
-    page.on("console", lambda line: policy(line.text, wrong))
-    yield page
-    context.close()
-    assert not wrong
-
-
-def policy(text: str, wrong: list[str]) -> None:
-    if "Content Security Policy" in text:
-        wrong.append(text)
+from tests.app.conftest import CLASSES, HOSTILE, Server, answers, place_of, serious
 
 
 def begin(page: Any, server: Server, who: str = "ann", batch: str = "v0") -> None:
@@ -256,17 +232,6 @@ def test_axe_finds_nothing_serious_and_nothing_is_cut_off(
             tab.goto(server.url + address)
         assert serious(tab) == [], address
         assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth"), address
-
-
-def serious(page: Any) -> list[str]:
-    # Through the debugger: the page's own policy lets no foreign script in.
-    page.evaluate(AXE.read_text())
-    found = page.evaluate("axe.run().then(done => done.violations)")
-    return [
-        f"{one['id']}: {one['nodes'][0]['html']}"
-        for one in found
-        if one["impact"] in {"serious", "critical"}
-    ]
 
 
 def test_rules_are_checked_while_drawing(server: Server, project: Project, tab: Any) -> None:
