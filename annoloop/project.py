@@ -14,17 +14,16 @@ from annoloop import (
     results_batches,
     results_failures,
     results_golden,
-    results_history,
     results_models,
     settings,
 )
 from annoloop.errors import InputError
 from annoloop.ports import Progress, silent
-from annoloop.records import BatchKind, Sample, Source
-from annoloop.session import Session
+from annoloop.records import BatchKind, Source
+from annoloop.views import Views
 
 
-class Project(Session):
+class Project(Views):
     """One loop over one set of samples: a folder with annoloop.toml in it.
 
     Each verb is a method of the same name and answers a frozen record; `Session` says what the
@@ -300,12 +299,6 @@ class Project(Session):
                 return evaluate.evaluate_test(context)
             return evaluate.evaluate(context, by=by)
 
-    def explain(self) -> results_models.ExplainResult:
-        """Details of the newest evaluated model: classes with their curves, confusion, TIDE."""
-        from annoloop.steps import explain
-
-        return explain.explain(self._context())
-
     def failures(self) -> results_failures.FailuresResult:
         """The typed failures of the newest evaluation, in groups, and what changed."""
         from annoloop.steps import failures
@@ -346,36 +339,6 @@ class Project(Session):
             raise InputError(f"{iterations} iterations are none", fix="Ask for at least 1.")
         with self._alone("run") as context:
             return run.run(context, limit=iterations, unattended=annotator == "oracle")
-
-    def history(self, *, events: int = 200) -> results_history.HistoryResult:
-        """What was done and decided, when and by whom; the newest `events` of the audit log."""
-        from annoloop.steps import history
-
-        return history.history(self._context(), events=events)
-
-    def sample(self, name: str) -> results_history.SampleView:
-        """All that is known of one image, by its path or id, and why it was picked."""
-        from annoloop.steps import sample
-
-        return sample.sample(self._context(), name)
-
-    def gallery(self, ids: Collection[str]) -> dict[str, results_models.ImageView]:
-        """Images with their boxes, by sample id, for those who draw them."""
-        from annoloop.steps import gallery
-
-        return gallery.gallery(self._context(), ids)
-
-    def image(self, sample_id: str) -> Sample:
-        """One image by its id, and where it lies."""
-        from annoloop.steps import gallery
-
-        return gallery.image(self._context(), sample_id)
-
-    def golden_conflicts(self) -> tuple[results_golden.GoldenConflict, ...]:
-        """Images of the newest golden check that differ most from their reference."""
-        from annoloop.steps import gallery
-
-        return gallery.golden_conflicts(self._context())
 
     def report(self, out: str | Path) -> results.ReportResult:
         """The picture of the loop as one self-contained HTML file."""

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from starlette.concurrency import run_in_threadpool
@@ -19,9 +20,10 @@ from annoloop.errors import InputError
 from annoloop.images import thumbnail_jpeg
 from annoloop.records import Box
 from annoloop.report import collect, figures
+from annoloop.report.charts import Chart
 from annoloop.report.control_chart import control_chart
 from annoloop.results import IterationRow, StatusResult
-from annoloop.results_failures import FailureView
+from annoloop.results_failures import FailuresResult, FailureView
 from annoloop.results_models import ImageView
 
 if TYPE_CHECKING:
@@ -98,6 +100,8 @@ class Dashboard:
 
     def __init__(self, project: Project) -> None:
         self._project = project
+        self._turn = Lock()
+        self._known: tuple[int, FailuresResult, list[Chart]] | None = None
 
     def history(self) -> dict[str, Any]:
         now = self._project.status()
@@ -108,11 +112,12 @@ class Dashboard:
         }
 
     def failures(self, request: Request) -> dict[str, Any]:
-        found = collect.newest_failures(self._project)
         kind = request.query_params.get("type")
         name = request.query_params.get("class")
-        if found is None:
+        evaluation = self._project.newest_evaluation()
+        if evaluation is None:
             return {"found": None, "kind": kind, "name": name}
+        found, drawn = self._weakness(evaluation)
         classes = self._project.status().classes
         chosen = [
             view
@@ -135,8 +140,17 @@ class Dashboard:
             "groups_in_all": len(found.groups),
             "changes": found.changes,
             "linked": True,
-            "weak_figures": figures.weakness(collect.weakness(self._project, found)),
+            "weak_figures": drawn,
         }
+
+    def _weakness(self, evaluation: int) -> tuple[FailuresResult, list[Chart]]:
+        """The failures of an evaluation and their figures, which it decides for good."""
+        with self._turn:
+            if self._known is None or self._known[0] != evaluation:
+                found = self._project.failures()
+                drawn = figures.weakness(collect.weakness(self._project, found))
+                self._known = evaluation, found, drawn
+            return self._known[1:]
 
     def batches(self) -> dict[str, Any]:
         newest_first = reversed(self._project.batch_list().batches)
@@ -169,7 +183,7 @@ class Dashboard:
             "now": now,
             "stats": stats,
             "plan": self._project.golden_plan(),
-            "control": control_chart(collect.golden_points(self._project)),
+            "control": control_chart(collect.golden_points(stats)),
             "cards": [_whole(one.image, one) for one in self._project.golden_conflicts()],
         }
 

@@ -25,6 +25,7 @@ from annoloop.report.page import (
 from annoloop.report.pr_chart import ClassCurve
 from annoloop.results import ReportResult, StatusResult
 from annoloop.results_failures import FailuresResult, FailureView
+from annoloop.results_golden import GoldenStatsResult
 from annoloop.results_models import ImageView
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def write_report(project: Project, out: Path) -> ReportResult:
         batches=tuple(_batches(project, now)),
         failures=_failures(project, found),
         weakness=weakness(project, found),
-        golden=tuple(golden_points(project)),
+        golden=tuple(golden_points(project.golden_stats())),
         golden_reason=now.golden_reason,
         conflicts=tuple(_conflicts(project)),
         notes=tuple(_notes(now)),
@@ -174,7 +175,7 @@ def _curves(project: Project) -> tuple[ClassCurve, ...]:
     )
 
 
-def golden_points(project: Project) -> list[GoldenPoint]:
+def golden_points(stats: GoldenStatsResult) -> list[GoldenPoint]:
     """One point for each check that compared something."""
     return [
         GoldenPoint(
@@ -182,7 +183,7 @@ def golden_points(project: Project) -> list[GoldenPoint]:
             rates={kind: float(one[kind]) for kind in ("missed", "spurious", "confused")},
             alarm=one["alarm"].get("missed"),
         )
-        for one in project.golden_stats().history
+        for one in stats.history
         if one["verdict"] is not None and one["images_compared"]
     ]
 

@@ -93,6 +93,12 @@ def failures(context: Context) -> FailuresResult:
     )
 
 
+def newest_evaluation(context: Context) -> int | None:
+    """The number of the newest evaluation, None before the first; cheap."""
+    with context.store.read() as connection:
+        return iterations.newest_step(connection, "evaluate")
+
+
 def _dearest(failure: Failure) -> tuple[float, float, str]:
     return -failure.price, -(failure.score or 0.0), failure.sample_id
 

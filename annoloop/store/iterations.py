@@ -102,6 +102,13 @@ def step_history(connection: Connection, step: str) -> list[StepRecord]:
     ]
 
 
+def newest_step(connection: Connection, step: str) -> int | None:
+    """The seq of the newest record of one step."""
+    query = select(func.max(steps.c.seq)).where(steps.c.step == step)
+    found = connection.execute(query).scalar()
+    return None if found is None else int(found)
+
+
 def add_failures(connection: Connection, evaluation: int, found: Sequence[Failure]) -> None:
     rows = [
         {

@@ -1,0 +1,55 @@
+"""What faces and callers look at: reads of a project that change nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from annoloop import results_golden, results_history, results_models
+from annoloop.records import Sample
+from annoloop.session import Session
+
+
+class Views(Session):
+    """The part of `Project` that only reads."""
+
+    def explain(self) -> results_models.ExplainResult:
+        """Details of the newest evaluated model: classes with their curves, confusion, TIDE."""
+        from annoloop.steps import explain
+
+        return explain.explain(self._context())
+
+    def newest_evaluation(self) -> int | None:
+        """The number of the newest evaluation, by which what follows from it may be kept."""
+        from annoloop.steps import failures
+
+        return failures.newest_evaluation(self._context())
+
+    def history(self, *, events: int = 200) -> results_history.HistoryResult:
+        """What was done and decided, when and by whom; the newest `events` of the audit log."""
+        from annoloop.steps import history
+
+        return history.history(self._context(), events=events)
+
+    def sample(self, name: str) -> results_history.SampleView:
+        """All that is known of one image, by its path or id, and why it was picked."""
+        from annoloop.steps import sample
+
+        return sample.sample(self._context(), name)
+
+    def gallery(self, ids: Collection[str]) -> dict[str, results_models.ImageView]:
+        """Images with their boxes, by sample id, for those who draw them."""
+        from annoloop.steps import gallery
+
+        return gallery.gallery(self._context(), ids)
+
+    def image(self, sample_id: str) -> Sample:
+        """One image by its id, and where it lies."""
+        from annoloop.steps import gallery
+
+        return gallery.image(self._context(), sample_id)
+
+    def golden_conflicts(self) -> tuple[results_golden.GoldenConflict, ...]:
+        """Images of the newest golden check that differ most from their reference."""
+        from annoloop.steps import gallery
+
+        return gallery.golden_conflicts(self._context())
