@@ -171,7 +171,11 @@ class CostSettings(Section):
 
 class AppSettings(Section):
     key: str | None = Field(None, min_length=8)
-    """What people on other machines give to enter the local app; made at each start if not set."""
+    """What people on other machines give to see all of the local app; made at each start if not
+    set."""
+
+    label_key: str | None = Field(None, min_length=8)
+    """The same for those who only label."""
 
 
 class Settings(Section):

@@ -1,8 +1,9 @@
 """What stands before every page: who may ask, from where, and what a browser may do with it.
 
 On loopback the Host header has to be a loopback name, so that a foreign page cannot reach the app
-through a name of its own (DNS rebinding). Beyond loopback everything needs the key. Writes need the
-same-site token: a cookie that only our pages can read back, and so keeps across restarts.
+through a name of its own (DNS rebinding). Beyond loopback everything needs a key: one opens all
+pages, the other the label pages only, since the others show which images are golden. Writes need
+the same-site token: a cookie that only our pages can read back, and so keeps across restarts.
 """
 
 from __future__ import annotations
@@ -37,12 +38,20 @@ _READS = frozenset({"GET", "HEAD"})
 
 
 @dataclass(frozen=True)
+class Keys:
+    """What people on other machines give: for `everything`, or for `labelling` alone."""
+
+    everything: str
+    labelling: str
+
+
+@dataclass(frozen=True)
 class Guard:
-    """ASGI middleware. `key` is None on loopback; `cookie` names this app's cookies."""
+    """ASGI middleware. `keys` is None on loopback; `cookie` names this app's cookies."""
 
     app: ASGIApp
     cookie: str
-    key: str | None
+    keys: Keys | None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -52,7 +61,8 @@ class Guard:
         token = request.cookies.get(f"{self.cookie}_token", "")
         fresh = len(token) != 43
         token = secrets.token_urlsafe(32) if fresh else token
-        scope.setdefault("state", {})["token"] = token
+        role = self.role(request.cookies.get(f"{self.cookie}_key", ""))
+        scope.setdefault("state", {}).update(token=token, labels_only=role == "label")
 
         async def answer(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -65,26 +75,35 @@ class Guard:
                     headers.append("Set-Cookie", self.baked("token", token))
             await send(message)
 
-        refused = self._refusal(request, token)
+        refused = self._refusal(request, token, role)
         await (refused or self.app)(scope, receive, answer)
 
     def baked(self, name: str, value: str) -> str:
         """A cookie that no script reads and no other site sends along."""
         return f"{self.cookie}_{name}={value}; Path=/; HttpOnly; SameSite=Strict"
 
-    def is_key(self, said: str) -> bool:
-        return self.key is not None and secrets.compare_digest(said.encode(), self.key.encode())
+    def role(self, said: str) -> str | None:
+        """What a key opens: `all`, `label`, or nothing; on loopback nobody needs one."""
+        if self.keys is None:
+            return "all"
+        for key, role in ((self.keys.everything, "all"), (self.keys.labelling, "label")):
+            if secrets.compare_digest(said.encode(), key.encode()):
+                return role
+        return None
 
-    def _refusal(self, request: Request, token: str) -> Response | None:
+    def _refusal(self, request: Request, token: str, role: str | None) -> Response | None:
         host = urlsplit(f"//{request.headers.get('host', '')}")
-        if self.key is None and host.hostname not in LOOPBACK:
+        if self.keys is None and host.hostname not in LOOPBACK:
             return PlainTextResponse("This app answers to localhost only.", 421)
         path = request.url.path
-        is_open = self.key is None or path == ENTRANCE or path.startswith("/static/")
-        if not (is_open or self.is_key(request.cookies.get(f"{self.cookie}_key", ""))):
-            if request.method in _READS and not path.startswith("/api/"):
-                return RedirectResponse(ENTRANCE, 303)
-            return _said(401, "this browser has not given the key", "Open the start page.")
+        is_page = request.method in _READS and not path.startswith("/api/")
+        if not (path == ENTRANCE or path.startswith("/static/")):
+            if role is None:
+                missing = "this browser has not given the key"
+                return _sent(is_page, ENTRANCE) or _said(401, missing, "Open the start page.")
+            if role == "label" and not _is_labelling(path):
+                theirs = "this key opens the label pages only"
+                return _sent(is_page, "/label") or _said(403, theirs, "Ask for the other key.")
         if request.method in _READS:
             return None
         if not _same_origin(request, host.netloc):
@@ -97,6 +116,15 @@ class Guard:
         if not length.isdigit() or int(length) > MOST_BYTES:
             return _said(413, f"a write is at most {MOST_BYTES:,} bytes", "Send less.")
         return None
+
+
+def _is_labelling(path: str) -> bool:
+    """Closing a batch is for those who run the loop."""
+    return path.startswith(("/label", "/api/label/")) and not path.endswith("/close")
+
+
+def _sent(is_page: bool, address: str) -> Response | None:
+    return RedirectResponse(address, 303) if is_page else None
 
 
 def _same_origin(request: Request, netloc: str) -> bool:

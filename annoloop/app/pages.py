@@ -39,7 +39,8 @@ class Pages:
     def render(self, request: Request, template: str, status: int = 200, **values: Any) -> Response:
         text = self._templates.get_template(template).render(
             project=self._project.folder.name,
-            navigation=NAVIGATION,
+            navigation=NAVIGATION[1:2] if request.state.labels_only else NAVIGATION,
+            labels_only=request.state.labels_only,
             here=request.url.path,
             token=request.state.token,
             job=self._jobs.view(),
@@ -56,7 +57,7 @@ def routes(pages: Pages, guard: Callable[[], Guard]) -> list[Route]:
             return pages.render(request, "enter.html", refused=False)
         form = parse_qs((await request.body()).decode("utf-8", "replace"))
         said = form.get("key", [""])[0]
-        if not guard().is_key(said):
+        if guard().role(said) is None:
             return pages.render(request, "enter.html", 403, refused=True)
         response = RedirectResponse("/", 303)
         response.headers.append("Set-Cookie", guard().baked("key", said))

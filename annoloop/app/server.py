@@ -16,7 +16,7 @@ from starlette.staticfiles import StaticFiles
 
 from annoloop import errors, report
 from annoloop.app import dashboard, label, overview
-from annoloop.app.guard import LOOPBACK, Guard
+from annoloop.app.guard import LOOPBACK, Guard, Keys
 from annoloop.app.jobs import Jobs
 from annoloop.app.pages import Pages, routes
 
@@ -38,8 +38,8 @@ _STATUS: tuple[tuple[type[errors.AnnoloopError], int], ...] = (
 """First match counts; 503 is what a page tries again by itself. Other expected failures are 409."""
 
 
-def make_app(project: Project, *, port: int, key: str | None = None) -> Guard:
-    """The app of a project. Without a `key` it answers to loopback names only."""
+def make_app(project: Project, *, port: int, keys: Keys | None = None) -> Guard:
+    """The app of a project. Without `keys` it answers to loopback names only."""
     jobs = Jobs(project.folder)
     pages = Pages(project, jobs)
 
@@ -75,19 +75,22 @@ def make_app(project: Project, *, port: int, key: str | None = None) -> Guard:
         exception_handlers={errors.AnnoloopError: expected, HTTPException: refused, 500: bug},
     )
     # Browsers share the cookies of all ports of a host, and somebody may run two apps.
-    guard = Guard(app, cookie=f"annoloop_{port}", key=key)
+    guard = Guard(app, cookie=f"annoloop_{port}", keys=keys)
     return guard
 
 
 def serve(project: Project, *, host: str, port: int, say: Callable[[str], None]) -> None:
-    """Serve until interrupted. Beyond loopback everything needs the key, made here if not set."""
+    """Serve until interrupted. Beyond loopback everything needs a key, made here if not set."""
     import socket
 
     import uvicorn
 
-    key = None
+    keys = None
     if host not in LOOPBACK:
-        key = project.settings.app.key or secrets.token_urlsafe(16)
+        ours = project.settings.app
+        keys = Keys(
+            ours.key or secrets.token_urlsafe(16), ours.label_key or secrets.token_urlsafe(16)
+        )
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         listening = socket.create_server((host, port), family=family, backlog=256)
@@ -98,9 +101,10 @@ def serve(project: Project, *, host: str, port: int, say: Callable[[str], None])
     port = listening.getsockname()[1]
     shown = f"[{host}]" if ":" in host else host
     say(f"{project.folder.name} is at http://{shown}:{port} (end it with Ctrl+C)")
-    if key is not None:
-        say(f"the key for people on other machines: {key}")
-    app = make_app(project, port=port, key=key)
+    if keys is not None:
+        say(f"the key for those who label: {keys.labelling}")
+        say(f"the key for those who run the loop: {keys.everything}")
+    app = make_app(project, port=port, keys=keys)
     config = uvicorn.Config(
         app, log_level="warning", access_log=False, server_header=False, proxy_headers=False
     )

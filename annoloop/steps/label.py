@@ -110,6 +110,8 @@ def answer(
         mine = _Desk(connection, batch, who, now=context.now(), only=key).hold(key, number, work)
         schema = samples.schema(connection)
         labels = _labels(work.boxes, classes=len(schema.classes))
+        if kind is Answer.COMPLETE:
+            _refuse_suggested(work.boxes)
         given = Annotation(
             sample_id=key,
             batch=name,
@@ -134,6 +136,16 @@ def answer(
         total = len(leases.task_ids(connection, name))
         standing = _standing(connection, name, who, total=total)
     return SavedView(done.revision, context.now(), standing)
+
+
+def _refuse_suggested(boxes: Sequence[Row]) -> None:
+    """Nobody has looked at a box that still is the model's: as an answer it would be one's word."""
+    waiting = sum(1 for row in boxes if row[6])
+    if waiting:
+        raise AnswersError(
+            f"{waiting} boxes of the model were neither accepted nor deleted",
+            fix="Accept, correct or delete each; or say unsure.",
+        )
 
 
 def queue(context: Context, name: str, who: str) -> QueueView:

@@ -17,6 +17,7 @@ import pytest
 import uvicorn
 from PIL import Image
 
+from annoloop.app.guard import Keys
 from annoloop.app.pictures import for_browser
 from annoloop.app.server import make_app
 from annoloop.project import Project
@@ -27,16 +28,16 @@ BOX = [0, 10.0, 20.0, 30.0, 40.0, 0, 0]
 
 
 @contextmanager
-def serving(project: Project, key: str | None = None) -> Iterator[httpx.Client]:
+def serving(project: Project, keys: Keys | None = None) -> Iterator[httpx.Client]:
     """The app on a real socket, in a thread, and a client that has its token, if it may."""
     listening = socket.create_server(("127.0.0.1", 0))
     port = listening.getsockname()[1]
-    app = make_app(project, port=port, key=key)
+    app = make_app(project, port=port, keys=keys)
     server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
     thread.start()
     with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=20) as client:
-        if key is None:
+        if keys is None:
             page = client.get("/label").text
             client.headers["x-annoloop-token"] = page.split('name="token" content="')[1][:43]
         yield client
@@ -103,8 +104,11 @@ def test_a_huge_body_is_refused_unread(client: httpx.Client) -> None:
     assert client.post("/api/label/v0/claim", json=body).status_code == 413
 
 
+KEYS = Keys("correct horse", "battery staple")
+
+
 def test_beyond_loopback_everything_needs_the_key(project: Project) -> None:
-    with serving(project, key="correct horse") as far:
+    with serving(project, KEYS) as far:
         far.headers["host"] = "10.0.0.7:8420"
         for address in ("/", "/label/v0", "/label/v0/image/1"):
             found = far.get(address)
@@ -114,6 +118,25 @@ def test_beyond_loopback_everything_needs_the_key(project: Project) -> None:
         assert far.post("/enter", data={"key": "correct horse"}).status_code == 303
         assert far.get("/api/label/v0/setup").status_code == 200
         assert far.get("/label/v0").status_code == 200
+        assert "Golden" in far.get("/").text
+
+
+def test_those_who_only_label_see_nothing_that_tells_golden_images(project: Project) -> None:
+    with serving(project, KEYS) as far:
+        far.headers["host"] = "10.0.0.7:8420"
+        assert far.post("/enter", data={"key": "battery staple"}).status_code == 303
+        page = far.get("/label/v0")
+        assert page.status_code == 200
+        assert "Golden" not in page.text
+        assert "Close the batch" not in page.text
+        for address in ("/", "/golden", "/batches/v0", "/history", "/sample/x", "/thumb/x"):
+            found = far.get(address)
+            assert (found.status_code, found.headers["location"]) == (303, "/label")
+        assert far.get("/api/job").status_code == 403
+        far.headers["x-annoloop-token"] = page.text.split('name="token" content="')[1][:43]
+        assert post(far, "claim", {"who": "ann"}).status_code == 200
+        assert post(far, "close", {"who": "ann"}).status_code == 403
+        assert far.post("/api/steps/train", json={}).status_code == 403
 
 
 def test_images_are_served_by_number_only(client: httpx.Client) -> None:
@@ -281,6 +304,12 @@ def test_boxes_of_the_model_come_for_all_images_or_none(project: Project) -> Non
             post(client, "claim", {"who": "ann", "number": n}, batch="v1").json()
             for n in range(1, setup["total"] + 1)
         ]
+        first = next(task for task in tasks if task["boxes"])
+        said = work(answer="complete", boxes=first["boxes"], tab="ann", revision=first["revision"])
+        refused = post(client, f"{first['number']}/answer", said, batch="v1")
+        assert "neither accepted nor deleted" in refused.json()["error"]["problem"]
+        said["boxes"] = [[*row[:6], 0] for row in first["boxes"]]
+        assert post(client, f"{first['number']}/answer", said, batch="v1").status_code == 200
     boxes = [row for task in tasks for row in task["boxes"]]
     assert boxes
     assert {task["origin"] for task in tasks} <= {"model", "nothing"}

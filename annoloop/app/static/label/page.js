@@ -381,7 +381,7 @@ function wire() {
     await askName();
     await open({});
   });
-  for (const id of ["close", "close-now"]) $(id).addEventListener("click", close);
+  for (const id of ["close", "close-now"]) $(id)?.addEventListener("click", close);
   $("again").addEventListener("click", () => open({ number: 1 }));
   $("search").addEventListener("input", refresh);
   $("search").addEventListener("keydown", (event) => {
