@@ -56,13 +56,33 @@ def number_in_name(path: str) -> int:
     return 0 if path == HOSTILE else int(re.findall(r"\d+", path)[0])
 
 
-@pytest.mark.parametrize("zoomed", ["", "---", "+"])
+def zoom(page: Any, how: str) -> None:
+    """By keys, by the wheel, or with two fingers; the image's scale changes."""
+    before = page.get_attribute("#stage", "data-scale")
+    middle = page.locator("#stage").bounding_box()
+    x, y = middle["x"] + middle["width"] / 2, middle["y"] + middle["height"] / 2
+    if how == "wheel":
+        page.mouse.move(x, y)
+        page.mouse.wheel(0, -120)
+    elif how == "fingers":
+        send = page.context.new_cdp_session(page).send
+        for kind, apart in (("touchStart", 100), ("touchMove", 115), ("touchMove", 125)):
+            points = [{"x": x - apart, "y": y, "id": 0}, {"x": x + apart, "y": y, "id": 1}]
+            send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+        send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+    else:
+        for key in how:
+            page.keyboard.press(key)
+    page.wait_for_timeout(200)
+    assert (page.get_attribute("#stage", "data-scale") != before) == bool(how)
+
+
+@pytest.mark.parametrize("zoomed", ["", "---", "+", "wheel", "fingers"])
 def test_a_box_drawn_along_what_is_seen_is_stored_to_the_pixel(
     server: Server, project: Project, tab: Any, zoomed: str
 ) -> None:
     begin(tab, server)
-    for key in zoomed:
-        tab.keyboard.press(key)
+    zoom(tab, zoomed)
     left, top, right, bottom = magenta(tab)
     drag(tab, (left, top), (right, bottom))
     saved(tab)
@@ -166,6 +186,35 @@ def test_two_people_share_a_batch(server: Server, project: Project, chromium: An
     assert sorted(one["who"] for (one,) in answers(project).values()) == ["ann", "bob"]
     for page in pages:
         page.context.close()
+
+
+def test_two_people_review_the_same_failures(
+    walked_server: Server, walked: Project, chromium: Any
+) -> None:
+    """Both see every image, neither sees what the other drew, and the close says what came out."""
+    total = walked.failures_review(2).size
+    for who in ("ann", "bob"):
+        context = chromium.new_context()
+        page = context.new_page()
+        begin(page, walked_server, who, batch="review-1")
+        assert re.findall(r"\d+", page.inner_text("#place"))[1] == str(total)
+        for number in range(1, total + 1):
+            assert number_of(page) == number
+            assert page.locator("#boxes button").count() == 0
+            page.keyboard.press("e")
+            if number < total:
+                away_from(page, number)
+        page.wait_for_selector("#finished:not([hidden])")
+        context.close()
+    given = [one for found in answers(walked).values() for one in found]
+    assert (
+        sorted(one["who"] for one in given if one["who"] != "oracle")
+        == ["ann"] * total + ["bob"] * total
+    )
+    made = walked.annotate_close("review-1")
+    assert made.review is not None
+    # Both say that there is nothing where the label is: the label is wrong, not the model.
+    assert made.review["shares"]["counts"] == {"label error": 2}
 
 
 def test_a_server_killed_in_a_save_loses_nothing(
