@@ -24,6 +24,7 @@ from annoloop.records import (
     Pick,
     Sample,
 )
+from annoloop.records_loop import ForeignLoop, LoopBoxes
 
 if TYPE_CHECKING:
     import numpy as np
@@ -44,6 +45,25 @@ class Reader(Protocol):
     """A foreign data set → images and labels. Raises InputError naming file and row."""
 
     def read(self, source: Path) -> ForeignDataset: ...
+
+
+class LoopReader(Protocol):
+    """A data set that another tool keeps, with what its loop has done; it is read in bulk."""
+
+    def read_loop(self) -> ForeignLoop:
+        """Every sample, without boxes and vectors. Raises InputError for what is not as it says."""
+        ...
+
+    def boxes(self, ids: Sequence[str]) -> Mapping[str, LoopBoxes]:
+        """The boxes of these samples, by external id. Raises InputError naming file and field."""
+        ...
+
+    def vectors(self, ids: Sequence[str]) -> tuple[list[str], NDArray[np.float32]]:
+        """Those of the samples that have a vector, and the finite vectors (m, d).
+
+        Raises VectorError naming a file whose vector is broken or of another width.
+        """
+        ...
 
 
 class Writer(Protocol):

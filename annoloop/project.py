@@ -17,10 +17,19 @@ from annoloop import (
     results_models,
     settings,
 )
-from annoloop.errors import InputError
-from annoloop.ports import Progress, silent
+from annoloop.errors import (
+    InputError,
+    LockedSplitError,
+    NotReadyError,
+    SettingsError,
+    VectorError,
+)
+from annoloop.ports import LoopReader, Progress, silent
 from annoloop.records import BatchKind, Source
-from annoloop.session import Session
+from annoloop.session import Session, open_loop
+
+REFUSED = (InputError, LockedSplitError, NotReadyError, SettingsError, VectorError)
+"""What is wrong with what `init` was given."""
 
 
 class Project(Session):
@@ -44,16 +53,17 @@ class Project(Session):
         """Make a project and ingest. Run again after a kill: it goes on where it was."""
         from annoloop.steps import start
 
-        where, fresh = start.prepare(Path(folder), source, group=group)
-        project = cls(where, overrides=overrides, say=say, progress=progress)
-        start.refuse_another(where, source, project.settings, group=group)
-        try:
-            ingested = project.ingest(source)
-        except InputError:
-            if fresh:  # refused whole: the next try starts with what it is given, not with this
-                (where / settings.FILE).unlink()
-            raise
-        return project, results.InitResult(str(where), ingested)
+        with open_loop(source, group) as reader:
+            where, fresh = start.prepare(Path(folder), source, group=group, reader=reader)
+            project = cls(where, overrides=overrides, say=say, progress=progress)
+            start.refuse_another(where, source, project.settings, group=group)
+            try:
+                ingested = project._ingest(source, reader)
+            except REFUSED:
+                if fresh:  # refused whole: the next try starts with what it is given, not with this
+                    (where / settings.FILE).unlink()
+                raise
+        return project, results.InitResult(str(where), ingested, split=project._is_split())
 
     @classmethod
     def restore(
@@ -74,18 +84,28 @@ class Project(Session):
     # --- samples ----------------------------------------------------------------------------------
 
     def ingest(self, source: Source | None = None) -> results.IngestResult:
-        """Add new images, labels and classes; run again, it adds only what is new."""
-        from annoloop.steps import ingest, split
+        """Add new images, labels and classes; run again, it adds only what is new.
 
+        In a project of a FiftyOne dataset that is read again; label files add to its images.
+        """
         given = source or Source()
-        labels = None if given.labels is None else self._read(given.labels, given.format)
-        with self._alone("ingest") as context:
-            made = ingest.ingest(context, labels, classes=given.classes, adopt=given.adopt_labels)
-            with self.store.read() as connection:
-                from annoloop.store import samples
+        with open_loop(self._made_of(), self.settings.split.group) as reader:
+            return self._ingest(given, None if given.labels else reader)
 
-                locked = samples.locked_groups(connection) is not None
-            if locked and made.images_added:
+    def _ingest(self, given: Source, reader: LoopReader | None) -> results.IngestResult:
+        from annoloop.steps import ingest, ingest_loop, split
+
+        before = self._is_split()
+        labels = None
+        if reader is None and given.labels is not None:
+            labels = self._read(given.labels, given.format)
+        adopt = given.adopt_labels
+        with self._alone("ingest") as context:
+            if reader is not None:
+                made = ingest_loop.ingest_loop(context, reader, classes=given.classes, adopt=adopt)
+            else:
+                made = ingest.ingest(context, labels, classes=given.classes, adopt=adopt)
+            if before and made.images_added:
                 checked = split.split(context)
                 made = replace(made, notes=(*made.notes, *checked.notes))
         return made

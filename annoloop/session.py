@@ -7,15 +7,15 @@ import getpass
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from annoloop import durable, foreign, plugins, settings
 from annoloop.errors import BusyError, ProjectError
-from annoloop.ports import Progress, silent
-from annoloop.records import ForeignDataset
+from annoloop.ports import LoopReader, Progress, silent
+from annoloop.records import ForeignDataset, Source
 from annoloop.steps.context import Context
 from annoloop.store.db import Store
 from annoloop.store.vectors import VectorStore
@@ -135,6 +135,30 @@ class Session:
             foreign.refuse_huge(where, self.settings.labels.max_mib)
             found: ForeignDataset = reader.read(where)
         return found
+
+    def _is_split(self) -> bool:
+        from annoloop.store import samples
+
+        with self.store.read() as connection:
+            return samples.locked_groups(connection) is not None
+
+    def _made_of(self) -> Source:
+        """The dataset that this project was made of, if it was."""
+        known = self.settings.fiftyone
+        return Source(dataset=known.dataset, view=known.view, labels=known.labels)
+
+
+def open_loop(source: Source, group: str) -> AbstractContextManager[LoopReader | None]:
+    """The dataset of a source, while it is read; `group` is written like [split] group."""
+    if source.dataset is None:
+        return nullcontext()
+    options = {"view": source.view, "labels": source.labels}
+    reader = plugins.make("readers", "fiftyone", {k: v for k, v in options.items() if v})
+    kind, _, field = group.partition(":")
+    opened: AbstractContextManager[LoopReader] = reader.open_loop(
+        source.dataset, group=field if kind == "column" else None
+    )
+    return opened
 
 
 def _user() -> str:

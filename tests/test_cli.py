@@ -148,7 +148,7 @@ def test_json_is_one_document_and_nothing_else(
         (("fiftyone", "progress", "x"), 1, "FiftyOne is not installed"),
         (("fiftyone", "install-plugin"), 1, "FiftyOne is not installed"),
         (("init", "x"), 1, "a project needs images"),
-        (("init", "x", "--fiftyone", "y"), 1, "not built yet"),
+        (("init", "x", "--fiftyone", "y"), 1, "FiftyOne is not installed"),
     ],
 )
 def test_exit_codes(tmp_path: Path, words: tuple[str, ...], code: int, text: str) -> None:

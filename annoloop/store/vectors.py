@@ -238,6 +238,10 @@ class VectorStore:
         """Drop what a model of this name said: the name is about to mean another model."""
         shutil.rmtree(self._file("predictions", model), ignore_errors=True)
 
+    def forget_vectors(self, name: str) -> None:
+        """Drop all vectors of this name: they are about to be read again from where they are."""
+        shutil.rmtree(self._file("vectors", name), ignore_errors=True)
+
     def _append(
         self,
         kind: str,
