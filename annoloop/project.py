@@ -17,19 +17,10 @@ from annoloop import (
     results_models,
     settings,
 )
-from annoloop.errors import (
-    InputError,
-    LockedSplitError,
-    NotReadyError,
-    SettingsError,
-    VectorError,
-)
-from annoloop.ports import LoopReader, Progress, silent
+from annoloop.errors import InputError
+from annoloop.ports import Progress, silent
 from annoloop.records import BatchKind, Source
-from annoloop.session import Session, open_loop
-
-REFUSED = (InputError, LockedSplitError, NotReadyError, SettingsError, VectorError)
-"""What is wrong with what `init` was given."""
+from annoloop.session import REFUSED, Session, open_loop
 
 
 class Project(Session):
@@ -53,6 +44,13 @@ class Project(Session):
         """Make a project and ingest. Run again after a kill: it goes on where it was."""
         from annoloop.steps import start
 
+        if source.dataset is not None and (Path(folder) / settings.FILE).is_file():
+            project = cls(folder, overrides=overrides, say=say, progress=progress)
+            start.refuse_another(project.folder, source, project.settings, group=group)
+            again = project.ingest(replace(source, labels=None))
+            return project, results.InitResult(
+                str(project.folder), again, split=project._is_split()
+            )
         with open_loop(source, group) as reader:
             where, fresh = start.prepare(Path(folder), source, group=group, reader=reader)
             project = cls(where, overrides=overrides, say=say, progress=progress)
@@ -89,26 +87,9 @@ class Project(Session):
         In a project of a FiftyOne dataset that is read again; label files add to its images.
         """
         given = source or Source()
-        with open_loop(self._made_of(), self.settings.split.group) as reader:
-            return self._ingest(given, None if given.labels else reader)
-
-    def _ingest(self, given: Source, reader: LoopReader | None) -> results.IngestResult:
-        from annoloop.steps import ingest, ingest_loop, split
-
-        before = self._is_split()
-        labels = None
-        if reader is None and given.labels is not None:
-            labels = self._read(given.labels, given.format)
-        adopt = given.adopt_labels
-        with self._alone("ingest") as context:
-            if reader is not None:
-                made = ingest_loop.ingest_loop(context, reader, classes=given.classes, adopt=adopt)
-            else:
-                made = ingest.ingest(context, labels, classes=given.classes, adopt=adopt)
-            if before and made.images_added:
-                checked = split.split(context)
-                made = replace(made, notes=(*made.notes, *checked.notes))
-        return made
+        origin = Source() if given.labels else self._made_of()
+        with open_loop(origin, self.settings.split.group) as reader:
+            return self._ingest(given, reader)
 
     def split(self) -> results.SplitResult:
         """Make and lock the splits, or check the locked ones."""

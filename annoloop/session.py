@@ -8,12 +8,21 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from annoloop import durable, foreign, plugins, settings
-from annoloop.errors import BusyError, ProjectError
+from annoloop import durable, foreign, plugins, results, settings
+from annoloop.errors import (
+    BusyError,
+    InputError,
+    LockedSplitError,
+    NotReadyError,
+    ProjectError,
+    SettingsError,
+    VectorError,
+)
 from annoloop.ports import LoopReader, Progress, silent
 from annoloop.records import ForeignDataset, Source
 from annoloop.steps.context import Context
@@ -21,6 +30,8 @@ from annoloop.store.db import Store
 from annoloop.store.vectors import VectorStore
 
 LOCK = ".annoloop.lock"
+REFUSED = (InputError, LockedSplitError, NotReadyError, SettingsError, VectorError)
+"""What is wrong with what `init` was given."""
 
 
 class Session:
@@ -135,6 +146,24 @@ class Session:
             foreign.refuse_huge(where, self.settings.labels.max_mib)
             found: ForeignDataset = reader.read(where)
         return found
+
+    def _ingest(self, given: Source, reader: LoopReader | None) -> results.IngestResult:
+        from annoloop.steps import ingest, ingest_loop, split
+
+        labels = None
+        if reader is None and given.labels is not None:
+            labels = self._read(given.labels, given.format)
+        adopt = given.adopt_labels
+        with self._alone("ingest") as context:
+            before = self._is_split()
+            if reader is not None:
+                made = ingest_loop.ingest_loop(context, reader, classes=given.classes, adopt=adopt)
+            else:
+                made = ingest.ingest(context, labels, classes=given.classes, adopt=adopt)
+            if before and made.images_added:
+                checked = split.split(context)
+                made = replace(made, notes=(*made.notes, *checked.notes))
+        return made
 
     def _is_split(self) -> bool:
         from annoloop.store import samples

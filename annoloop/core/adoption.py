@@ -196,6 +196,12 @@ def _notes(
     if loose:
         name = "v0" if batches[0].kind is BatchKind.SELECT else f"relabel-{batches[0].number}"
         yield f"{len(loose)} annotated samples were in no batch: they are batch {name}"
+    joined = sum("+" in member.source for batch in batches for member in batch.members)
+    if joined:
+        yield (
+            f"{joined} picks carry several tags `source:…`, which do not say what batch they are "
+            "of: they are kept joined by +"
+        )
     nowhere = sum(one.split is None for one in everyone)
     if nowhere:
         yield f"{nowhere} samples have no split, though others have: they join the pool"

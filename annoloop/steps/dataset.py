@@ -6,10 +6,9 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from annoloop.core import adoption
 from annoloop.errors import InputError, VectorError
 from annoloop.ports import LoopReader
-from annoloop.records import Problem, Sample, Split
+from annoloop.records import Problem, Sample, Split, Status
 from annoloop.records_loop import ForeignLoop, LoopBoxes, LoopSample
 from annoloop.steps import ingest
 from annoloop.steps.context import Context
@@ -161,8 +160,10 @@ def _first(key: str, stored: set[str]) -> bool:
 def _without(found: Dataset, without: Sequence[Sample]) -> tuple[str, ...]:
     if not without:
         return ()
-    split = adoption.has_splits(found.loop)
-    pool = [s for s in without if not split or found.said[s.path].split in (Split.POOL, None)]
+    said = [(s, found.said[s.path]) for s in without]
+    pool = [
+        s for s, one in said if one.split in (Split.POOL, None) and one.status is not Status.SKIPPED
+    ]
     fix = "Compute the rest with the model that made the others"
     if pool and not found.known:
         raise VectorError(

@@ -96,8 +96,11 @@ def _plan(context: Context, labels: ForeignDataset, *, adopt: bool) -> Plan:
         locked_groups = samples.locked_groups(connection)
     if adopt and locked_groups is not None:
         raise too_late()
-    follow = context.settings.images.follow_links
-    paths = images.list_images(context.images_root, follow_links=follow)
+    if context.settings.fiftyone.dataset is None:
+        follow = context.settings.images.follow_links
+        paths = images.list_images(context.images_root, follow_links=follow)
+    else:  # what else lies in the folder is no sample of the dataset
+        paths = sorted(known)
     new, refused = probe(context, [p for p in paths if p not in known])
     if refused and not skip_bad:
         raise refusal(refused)

@@ -132,7 +132,8 @@ def _add(found: Dataset, new: Sequence[Sample], classes: Sequence[str], *, adopt
             db.record(
                 connection, at=at, who=context.who, what="score", target=name, details=details
             )
-    notes = (*_notes(found, addition, answers), *boxes.notes(), *scored)
+    told = boxes.drawings.notes() if found.known else boxes.notes()
+    notes = (*_notes(found, addition, answers), *told, *scored)
     return Taken(schema.classes, labeled, boxes, notes)
 
 
@@ -172,7 +173,7 @@ def _scores(found: Dataset, new: Sequence[Sample], at: str) -> tuple[str, ...]:
     name = found.context.embedder().name
     about = {"at": at, "embedder": name, "occupied": 0, "closed": []}
     found.context.vectors.write_scores([s.id for s in new], np.array(known, np.float64), about)
-    return ("its stored scores are kept until the next `annoloop score`",)
+    return ("`zcore` is kept until the next `annoloop score`",)
 
 
 def _add_boxes(

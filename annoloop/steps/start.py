@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from annoloop import durable, foreign, settings
-from annoloop.errors import InputError, ProjectError
+from annoloop.errors import InputError, ProjectError, SettingsError
 from annoloop.ports import LoopReader
 from annoloop.records import Source
 from annoloop.steps.dataset import common_folder
@@ -48,6 +48,11 @@ def _beside(where: Path, source: Source, *, group: str, reader: LoopReader) -> t
     if file.exists():
         return where, False
     loop = reader.read_loop()
+    if loop.group is not None and group not in ("none", f"column:{loop.group}"):
+        raise SettingsError(
+            f"dataset {loop.name!r} is grouped by its field {loop.group!r} already",
+            fix="Leave out `--group`.",
+        )
     # Not resolved: the dataset's own paths, with their links, are compared with it.
     root = Path(source.images or common_folder(loop)).absolute()
     inside = root.is_relative_to(where)
@@ -69,14 +74,15 @@ def _beside(where: Path, source: Source, *, group: str, reader: LoopReader) -> t
 def refuse_another(where: Path, source: Source, known: settings.Settings, *, group: str) -> None:
     """Raise ProjectError if a project that exists was made of other images or groups."""
     made_of = (known.fiftyone.dataset, known.fiftyone.view)
-    if made_of != (source.dataset, source.view):
+    other_field = source.dataset and source.labels not in (None, known.fiftyone.labels)
+    if made_of != (source.dataset, source.view) or other_field:
         names = " / ".join(name for name in made_of if name)
         raise ProjectError(
             f"{where} is a project already, of "
             + (f"the dataset {names}" if names else "a folder of images"),
             fix="Make the new project elsewhere; `annoloop ingest` adds to this one.",
         )
-    if source.dataset is not None:
+    if source.dataset is not None and group in {"none", known.split.group}:
         return
     same = Path(source.images or "").resolve() == (where / known.images.root).resolve()
     if not same or group not in {"none", known.split.group}:

@@ -60,7 +60,7 @@ def side_of(scene: int) -> str:
 def notebook(fo: Any, root: Path) -> Any:
     """Splits, vectors, zcore; v0 is done (one skipped, one pending, two empty), v1 half done.
 
-    60 images are in the pool: 12 of v0, 10 of v1, of which 4 are annotated; the pending one of v0
+    56 images are in the pool: 12 of v0, 10 of v1, of which 4 are annotated; the pending one of v0
     is picked again in v1.
     """
     rng = np.random.default_rng(1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 import math
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -150,12 +151,10 @@ class FiftyoneLoop:
             vectors=NAME if self._first_width() else None,
             group=self._group,
             human=self._human if self._found.has(self._human) else None,
-            golden_history=tuple(dict(one) for one in info.get(HISTORY) or ()),
-            evaluations={
-                key: value
-                for key, value in info.items()
-                if numbered(r"eval_v(\d+)", [key]) and isinstance(value, Mapping)
-            },
+            golden_history=tuple(
+                _plain(one) for one in info.get(HISTORY) or () if isinstance(one, Mapping)
+            ),
+            evaluations={key: _plain(info[key]) for _, key in numbered(r"eval_v(\d+)", info)},
             notes=tuple(self._left()),
         )
 
@@ -339,6 +338,11 @@ class FiftyoneLoop:
                 keys.append(key)
                 rows.append(one)
         return keys, np.stack(rows) if rows else np.empty((0, width), dtype=np.float32)
+
+
+def _plain(value: Any) -> Any:
+    """What people keep in `info` as JSON has it; numbers of NumPy and dates as text."""
+    return json.loads(json.dumps(value, default=str))
 
 
 def _side(file: str, tags: Sequence[str], views: set[Split] | tuple[()]) -> Split | None:
