@@ -33,7 +33,7 @@ install-fiftyone: .venv-fiftyone/.installed
 	touch $@
 
 test-fiftyone: install-fiftyone
-	ANNOLOOP_REQUIRE_FIFTYONE=1 $(FO) tools/with_mongod.py $(FO) -m pytest tests/fiftyone tests/app/test_server.py
+	REQUIRE_FIFTYONE=1 $(FO) tools/with_mongod.py $(FO) -m pytest tests/fiftyone tests/app/test_server.py
 
 lint: install
 	$(BIN)/ruff check .

@@ -19,7 +19,7 @@ try:
 
         fo.list_datasets()
 except Exception:  # not installed, or its database does not answer: theirs has many errors
-    if os.environ.get("ANNOLOOP_REQUIRE_FIFTYONE"):
+    if os.environ.get("REQUIRE_FIFTYONE"):
         raise
     fo = None
     sys.modules["fiftyone"] = None  # type: ignore[assignment]  # asked once, half a minute each
