@@ -287,5 +287,5 @@ def _leaks(number: int) -> Iterator[str]:
     if number:
         yield (
             f"{number} pairs that look alike, or are one group, lie on two sides of the dataset's "
-            "splits: `annoloop split` lists them, and takes unlabeled pool samples among them out"
+            "splits: `annoloop split` lists them, and skips unlabeled pool images that look alike"
         )

@@ -79,6 +79,7 @@ class Addition:
 
     found: Dataset
     new: tuple[Sample, ...]
+    batches: frozenset[str]
     open_batch: str | None
     waiting: frozenset[str]
 
@@ -157,11 +158,12 @@ def _begun(found: Dataset, sample: Sample) -> Sample:
 
 def _addition(found: Dataset, new: Sequence[Sample]) -> Addition:
     with found.context.store.read() as connection:
-        open_ones = [b for b in batches.load_all(connection, BatchKind.SELECT) if b.open]
-        name = open_ones[0].name if open_ones else None
+        every = batches.load_all(connection, BatchKind.SELECT)
+        name = next((b.name for b in every if b.open), None)
         picks = batches.load_picks(connection, name) if name else []
     waiting = frozenset(pick.sample_id for pick, blind in picks if not blind)
-    return Addition(found, tuple(sorted(new, key=lambda s: s.id)), name, waiting)
+    ordered = tuple(sorted(new, key=lambda s: s.id))
+    return Addition(found, ordered, frozenset(b.name for b in every), name, waiting)
 
 
 def _scores(found: Dataset, new: Sequence[Sample], at: str) -> tuple[str, ...]:
@@ -212,6 +214,13 @@ def _add_boxes(
 def _notes(found: Dataset, addition: Addition, answers: int) -> Iterator[str]:
     if answers:
         yield f"{answers} answers to batch {addition.open_batch} came in"
+    there = {number for one in found.loop.samples for number in one.batches}
+    foreign = [f"v{number}" for number in sorted(there) if f"v{number}" not in addition.batches]
+    if foreign and found.known:
+        yield (
+            f"the dataset has batches that this project has not ({', '.join(foreign)}): two loops "
+            "at one pool; let one of them go on"
+        )
     gone = len(found.known.keys() - found.said.keys())
     if gone:
         yield f"{gone} images of this project are no longer in the dataset; they are kept"

@@ -376,6 +376,12 @@ def test_new_samples_join_the_pool_and_locked_ones_stay_out(begun: Any, tmp_path
     assert one.split is Split.POOL
 
 
+def test_batches_that_the_dataset_makes_meanwhile_are_named(begun: Any, tmp_path: Path) -> None:
+    project, _ = init(tmp_path / "p", begun)
+    begun.match_tags("split:pool").limit(2).tag_samples("batch:v7")
+    assert any("has not (v7)" in note for note in project.ingest().notes)
+
+
 def test_a_corrected_reference_is_not_overruled(begun: Any, tmp_path: Path) -> None:
     from annoloop.records import Label, Reference
 
