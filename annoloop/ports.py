@@ -17,14 +17,11 @@ from annoloop.records import (
     Batch,
     Box,
     Detection,
-    Failure,
     ForeignDataset,
     LabeledImage,
     ModelCard,
-    Pick,
-    Sample,
 )
-from annoloop.records_loop import ForeignLoop, LoopBoxes
+from annoloop.records_loop import ForeignLoop, LoopBoxes, Mirrored
 
 if TYPE_CHECKING:
     import numpy as np
@@ -134,14 +131,28 @@ class Annotator(Protocol):
     def fetch(self, batch: Batch, *, classes: Sequence[str]) -> Iterable[Annotation]: ...
 
 
-class Mirror(Protocol):
-    """Push what the loop decided to a viewer; pushing twice changes nothing."""
+class Mirror(LoopReader, Protocol):
+    """A data set that shows what the loop decided; whoever pushes looks first what has changed."""
 
-    def push_samples(self, samples: Sequence[Sample]) -> None: ...
+    def look(self) -> Mirrored:
+        """What is shown now."""
+        ...
 
-    def push_batch(self, batch: Batch, picks: Sequence[Pick]) -> None: ...
+    def push_tags(
+        self, add: Mapping[str, Sequence[str]], remove: Mapping[str, Sequence[str]]
+    ) -> None:
+        """Tag → external ids that get it, and that lose it."""
+        ...
 
-    def push_failures(self, iteration: int, failures: Sequence[Failure]) -> None: ...
+    def push_values(self, name: str, values: Mapping[str, Any]) -> None:
+        """One value a sample: `status`, `reason`, `score`, or boxes of `human` or `predictions`."""
+        ...
+
+    def push_summary(
+        self, views: Mapping[str, str | Sequence[str]], info: Mapping[str, Any]
+    ) -> None:
+        """Saved views, each by a tag or by external ids, and what is told of the whole."""
+        ...
 
 
 class Engine(Protocol):

@@ -13,6 +13,7 @@ from annoloop import (
     results_backup,
     results_batches,
     results_failures,
+    results_fiftyone,
     results_golden,
     results_models,
     settings,
@@ -20,7 +21,7 @@ from annoloop import (
 from annoloop.errors import InputError
 from annoloop.ports import Progress, silent
 from annoloop.records import BatchKind, Source
-from annoloop.session import REFUSED, Session, open_loop
+from annoloop.session import REFUSED, Session, open_loop, open_mirror
 
 
 class Project(Session):
@@ -90,6 +91,14 @@ class Project(Session):
         origin = Source() if given.labels else self._made_of()
         with open_loop(origin, self.settings.split.group) as reader:
             return self._ingest(given, reader)
+
+    def fiftyone_sync(self, *, force: bool = False) -> results_fiftyone.SyncResult:
+        """Show in the dataset what the loop decided; without `force` what people set stays."""
+        from annoloop.steps import sync
+
+        origin, group = self._made_of(), self.settings.split.group
+        with open_mirror(origin, group) as mirror, self._alone("fiftyone sync") as context:
+            return sync.sync(context, mirror, force=force)
 
     def split(self) -> results.SplitResult:
         """Make and lock the splits, or check the locked ones."""

@@ -11,11 +11,15 @@ from annoloop.records import Box, Split, Status
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
-    """A box as it stands there: its class by name, x, y, width, height as shares of the image."""
+    """A box as it stands there: its class by name, x, y, width, height as shares of the image.
+
+    `score` is that of a detection, None for what people drew.
+    """
 
     name: str
     shares: Box
     crowd: bool = False
+    score: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +40,8 @@ class LoopSample:
 
     `batches` are the numbers of the batches that it was picked for, `answered` of those that it was
     answered in; `sources` say what picked it, `reason` why the last time. `waiting` marks it as
-    sent out. `failures` are the kinds of failure that an evaluation put on the image.
+    sent out. `failures` are the kinds of failure that an evaluation put on the image. `tags`
+    are all of the loop's tags, as they stand there.
     """
 
     external_id: str
@@ -51,6 +56,28 @@ class LoopSample:
     reason: str | None = None
     score: float | None = None
     failures: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What another tool shows of one sample; None where it shows nothing."""
+
+    status: str | None = None
+    tags: tuple[str, ...] = ()
+    reason: str | None = None
+    score: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Mirrored:
+    """What another tool shows of the loop: samples by external id, what is told of the whole, the
+    saved views, and whether it has predictions."""
+
+    samples: Mapping[str, Shown]
+    info: Mapping[str, Any]
+    views: frozenset[str]
+    predictions: bool
 
 
 @dataclass(frozen=True, slots=True)

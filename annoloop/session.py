@@ -23,7 +23,7 @@ from annoloop.errors import (
     SettingsError,
     VectorError,
 )
-from annoloop.ports import LoopReader, Progress, silent
+from annoloop.ports import LoopReader, Mirror, Progress, silent
 from annoloop.records import ForeignDataset, Source
 from annoloop.steps.context import Context
 from annoloop.store.db import Store
@@ -179,12 +179,26 @@ class Session:
 
 def open_loop(source: Source, group: str) -> AbstractContextManager[LoopReader | None]:
     """The dataset of a source, while it is read; `group` is written like [split] group."""
+    return nullcontext() if source.dataset is None else _opened("readers", source, group)
+
+
+def open_mirror(source: Source, group: str) -> AbstractContextManager[Mirror]:
+    """The dataset of a source, to be written to. Raises ProjectError where there is none."""
     if source.dataset is None:
-        return nullcontext()
+        raise ProjectError(
+            "this project was not made of a dataset",
+            fix="Make one with `annoloop init DIR --fiftyone NAME`; only its samples have the "
+            "dataset's ids.",
+        )
+    opened: AbstractContextManager[Mirror] = _opened("mirrors", source, group)
+    return opened
+
+
+def _opened(port: str, source: Source, group: str) -> AbstractContextManager[Any]:
     options = {"view": source.view, "labels": source.labels}
-    reader = plugins.make("readers", "fiftyone", {k: v for k, v in options.items() if v})
+    adapter = plugins.make(port, "fiftyone", {k: v for k, v in options.items() if v})
     kind, _, field = group.partition(":")
-    opened: AbstractContextManager[LoopReader] = reader.open_loop(
+    opened: AbstractContextManager[Any] = adapter.open_loop(
         source.dataset, group=field if kind == "column" else None
     )
     return opened

@@ -143,7 +143,7 @@ def test_json_is_one_document_and_nothing_else(
         (("golden", "power", "--images", "0"), 1, "cannot be simulated"),
         (("golden", "check", "--new", "N.json"), 2, "go together"),
         (("app",), 1, "there is no annoloop project"),
-        (("fiftyone", "sync"), 1, "not built yet"),
+        (("fiftyone", "sync"), 1, "there is no annoloop project"),
         (("fiftyone", "iterate", "x"), 1, "FiftyOne is not installed"),
         (("fiftyone", "progress", "x"), 1, "FiftyOne is not installed"),
         (("fiftyone", "install-plugin"), 1, "FiftyOne is not installed"),

@@ -144,7 +144,7 @@ def _source(sources: Sequence[str], *, first: bool, last: bool, several: bool) -
     others = [name for name in sources if name != "pending"]
     if several and "pending" in sources and not first:
         return "pending" if last or not others else "+".join(others)
-    return "+".join(others or sources) or UNKNOWN
+    return "+".join((others if several else None) or sources) or UNKNOWN
 
 
 def _with_loose(

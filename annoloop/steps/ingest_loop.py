@@ -10,9 +10,11 @@ import numpy as np
 from sqlalchemy import Connection
 
 from annoloop.core import adoption
+from annoloop.core.mirrored import state
 from annoloop.errors import NotReadyError, SettingsError
 from annoloop.ports import LoopReader
 from annoloop.records import BatchKind, Problem, Reference, Sample, Split, Status
+from annoloop.records_loop import Shown
 from annoloop.results import IngestResult
 from annoloop.steps import ingest
 from annoloop.steps.adopt_boxes import Boxes
@@ -42,6 +44,7 @@ def ingest_loop(
         )
     new, late = _not_locked(found, new)
     vectors = add_vectors(found, [*found.known.values(), *new])
+    _remember(found, new)
     if splits:
         made = take_over(found, new, classes)
     else:
@@ -56,6 +59,19 @@ def ingest_loop(
         problems=(*made.boxes.drawings.problems, *late),
         notes=(*found.loop.notes, *vectors, *made.notes),
     )
+
+
+def _remember(found: Dataset, some: Sequence[Sample]) -> None:
+    """What the data set shows of these is seen: a `sync` may change it, and nothing else."""
+    if not some:
+        return
+    vectors = found.context.vectors
+    seen = vectors.load_seen()
+    for sample in some:
+        one = found.said[sample.path]
+        now = state(Shown(str(one.status), one.tags))
+        seen[one.external_id] = tuple(dict.fromkeys((*seen.get(one.external_id, ()), now)))
+    vectors.write_seen(seen)
 
 
 def _not_locked(found: Dataset, new: Sequence[Sample]) -> tuple[list[Sample], list[Problem]]:
@@ -85,9 +101,9 @@ class Addition:
 
     def answered_in(self, sample: Sample) -> tuple[str, Status] | None:
         """The open batch and the status there, for its samples that are done in the data set."""
-        said = self.found.said[sample.path].status
         if self.open_batch is None or sample.id not in self.waiting:
             return None
+        said = self.found.said[sample.path].status
         return (self.open_batch, said) if said in (Status.ANNOTATED, Status.SKIPPED) else None
 
 
@@ -133,6 +149,10 @@ def _add(found: Dataset, new: Sequence[Sample], classes: Sequence[str], *, adopt
             db.record(
                 connection, at=at, who=context.who, what="score", target=name, details=details
             )
+    _remember(
+        found,
+        [s for path, s in found.known.items() if path in found.said and addition.answered_in(s)],
+    )
     told = boxes.drawings.notes() if found.known else boxes.notes()
     notes = (*_notes(found, addition, answers), *told, *scored)
     return Taken(schema.classes, labeled, boxes, notes)

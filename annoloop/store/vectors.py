@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-KINDS = ("vectors", "fingerprints", "scores", "predictions")
+KINDS = ("vectors", "fingerprints", "scores", "predictions", "mirror")
 """The folders of data sets, all derived."""
 
 _CONFLICT = re.compile(r"commit conflict|already exists", re.IGNORECASE)
@@ -152,6 +152,26 @@ class VectorStore:
         table = _table(data)
         about = json.loads((table.schema.metadata or {}).get(b"about", b"{}"))
         return table["id"].to_pylist(), table["score"].to_numpy(), about
+
+    # --- what a mirror showed, by external id --------------------------------------------------
+
+    def write_seen(self, seen: Mapping[str, Sequence[str]]) -> None:
+        """Replace what was seen or written of each sample in a data set of another tool."""
+        import pyarrow as pa
+
+        columns = {
+            "id": pa.array(list(seen), pa.string()),
+            "states": pa.array([list(s) for s in seen.values()], pa.list_(pa.string())),
+        }
+        self._append("mirror", "seen", columns, replace=True)
+
+    def load_seen(self) -> dict[str, tuple[str, ...]]:
+        data = self._open("mirror", "seen")
+        if data is None:
+            return {}
+        table = _table(data)
+        rows = zip(table["id"].to_pylist(), table["states"].to_pylist(), strict=True)
+        return {key: tuple(states) for key, states in rows}
 
     # --- predictions, by model and sample id --------------------------------------------------
 

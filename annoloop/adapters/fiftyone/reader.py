@@ -33,6 +33,7 @@ from annoloop.adapters.fiftyone.dataset import (
     open_dataset,
 )
 from annoloop.adapters.fiftyone.stored import NAME
+from annoloop.core.mirrored import loop_tags
 from annoloop.errors import BusyError, InputError, LockedSplitError, SettingsError, VectorError
 from annoloop.records import ForeignDataset, ForeignImage, Label, Split, Status
 from annoloop.records_loop import Drawn, ForeignLoop, LoopBoxes, LoopSample
@@ -87,10 +88,17 @@ class FiftyoneReader:
     @contextmanager
     def open_loop(self, name: str, *, group: str | None = None) -> Iterator[FiftyoneLoop]:
         """The dataset under its lock; `group` is the field that names the group of a sample."""
-        with redirect_stdout(sys.stderr):  # FiftyOne talks there, and stdout is ours for data
-            found = open_dataset(name)
-            with database(), found.alone(at=datetime.now(UTC)):
-                yield FiftyoneLoop(found, view=self._view, labels=self._labels, group=group)
+        with opened(name) as found:
+            yield FiftyoneLoop(found, view=self._view, labels=self._labels, group=group)
+
+
+@contextmanager
+def opened(name: str) -> Iterator[FiftyoneDataset]:
+    """A dataset under its lock; what a killed process left half written in it is mended first."""
+    with redirect_stdout(sys.stderr):  # FiftyOne talks there, and stdout is ours for data
+        found = open_dataset(name)
+        with database(), found.alone(at=datetime.now(UTC)):
+            yield found
 
 
 class FiftyoneLoop:
@@ -216,6 +224,7 @@ class FiftyoneLoop:
             sources=tuple(sorted(t.removeprefix("source:") for t in tags if t[:7] == "source:")),
             waiting=WAITING in tags,
             failures=tuple(sorted({*kinds, *failed.get(one.external_id, ())})),
+            tags=loop_tags(tags),
         )
 
     def _group_field(self, name: str) -> str:
