@@ -32,7 +32,8 @@ class FiftyoneShow(FiftyoneLoop):
     """An opened dataset as a `Mirror`: bulk reads and bulk writes."""
 
     def look(self) -> Mirrored:
-        """What is shown now."""
+        """What is shown now. Raises InputError if people's boxes are not in a Detections field."""
+        self._found.require_detections(self._human)
         wanted = ["id", "tags"]
         known = {key: name for key, name in COLUMNS.items() if self._found.has(name)}
         ids, tags, *columns = self._base.values([*wanted, *known.values()])

@@ -55,8 +55,11 @@ class FiftyoneReader:
         self._view, self._labels = view, labels
 
     def read(self, source: Path) -> ForeignDataset:
-        """The images with their reference boxes; sizes are those that `metadata` says, or the
-        files'."""
+        """The images with their reference boxes; the name of the dataset is the source.
+
+        Paths are those of the files without the first slash. Raises InputError where there is no
+        such dataset, or a file or a box is broken.
+        """
         from annoloop.core.shares import to_pixels
         from annoloop.images import size
 
@@ -273,7 +276,12 @@ class FiftyoneLoop:
         return foreign.class_names(list(named), where)
 
     def _left(self) -> Iterator[str]:
-        """What this dataset has and a project does not take over."""
+        """What to know of this dataset, and what of it a project does not take over."""
+        if not self._found.dataset.persistent:
+            yield (
+                "the dataset is not persistent: FiftyOne deletes it at its next start, unless "
+                "`dataset.persistent = True`"
+            )
         for field in (self._labels, self._human):
             if not self._found.has(field):
                 continue
