@@ -18,7 +18,6 @@ from annoloop.cli_options import (
     Json,
     mix_of,
     names,
-    not_built,
     open_project,
     say,
     show,
@@ -55,7 +54,9 @@ app.command("restore")(cli_backup.restore)
 def init(
     directory: Path,
     images: Annotated[str | None, typer.Option(help="Folder of the images.")] = None,
-    labels: Annotated[str | None, typer.Option(help="Reference labels.")] = None,
+    labels: Annotated[
+        str | None, typer.Option(help="Reference labels (a dataset's field).")
+    ] = None,
     form: Annotated[str | None, typer.Option("--format", help="coco, yolo or voc.")] = None,
     classes: Annotated[str, typer.Option(help="Class names, a,b,c, in order.")] = "",
     adopt_labels: Annotated[
@@ -64,6 +65,7 @@ def init(
     group: Annotated[str, typer.Option(help="none, folder, column:NAME or rule:REGEX.")] = "none",
     skip_bad: Annotated[bool, typer.Option(help="Leave bad files out and list them.")] = False,
     dataset: Annotated[str | None, typer.Option("--fiftyone", help="A FiftyOne dataset.")] = None,
+    view: Annotated[str | None, typer.Option(help="One of its saved views.")] = None,
     json: Json = False,
 ) -> None:
     """Make a project, ingest samples and any labels."""
@@ -71,9 +73,7 @@ def init(
     from annoloop.records import Source
     from annoloop.render import progress_bar
 
-    if dataset is not None:
-        raise not_built("init --fiftyone")
-    source = Source(images, labels, form, names(classes), adopt_labels)
+    source = Source(images, labels, form, names(classes), adopt_labels, dataset, view)
     _, made = Project.init(
         directory,
         source,

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from annoloop.cli_options import Json, mix_of, not_built, say, show
+from annoloop.cli_options import HERE, Folder, Json, mix_of, open_project, say, show
 
 fiftyone = typer.Typer(no_args_is_help=True, help="The loop for FiftyOne users.")
 
@@ -44,9 +44,13 @@ def iterate(
 
 
 @fiftyone.command("sync")
-def sync(json: Json = False) -> None:
-    """Push the loop's state to a dataset (not built yet)."""
-    raise not_built("fiftyone sync")
+def sync(
+    force: Annotated[bool, typer.Option(help="Overwrite what people set there.")] = False,
+    project: Folder = HERE,
+    json: Json = False,
+) -> None:
+    """Show in the dataset what the project decided."""
+    show(open_project(project).fiftyone_sync(force=force), as_json=json)
 
 
 @fiftyone.command("progress")

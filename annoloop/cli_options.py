@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from annoloop.errors import NotBuiltError, SettingsError
+from annoloop.errors import SettingsError
 
 if TYPE_CHECKING:
     from annoloop.project import Project
@@ -51,10 +51,3 @@ def mix_of(text: str) -> dict[str, float]:
         raise SettingsError(
             f"--mix {text!r} is not a mix", fix="Write it like coverage=0.3,targeted=0.7."
         ) from error
-
-
-def not_built(verb: str) -> NotBuiltError:
-    return NotBuiltError(
-        f"`annoloop {verb}` is not built yet",
-        fix="It has an open issue of its own; `annoloop --help` lists what works today.",
-    )

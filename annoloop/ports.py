@@ -17,13 +17,11 @@ from annoloop.records import (
     Batch,
     Box,
     Detection,
-    Failure,
     ForeignDataset,
     LabeledImage,
     ModelCard,
-    Pick,
-    Sample,
 )
+from annoloop.records_loop import ForeignLoop, LoopBoxes, Mirrored
 
 if TYPE_CHECKING:
     import numpy as np
@@ -44,6 +42,25 @@ class Reader(Protocol):
     """A foreign data set → images and labels. Raises InputError naming file and row."""
 
     def read(self, source: Path) -> ForeignDataset: ...
+
+
+class LoopReader(Protocol):
+    """A data set that another tool keeps, with what its loop has done; it is read in bulk."""
+
+    def read_loop(self) -> ForeignLoop:
+        """Every sample, without boxes and vectors. Raises InputError for what is not as it says."""
+        ...
+
+    def boxes(self, ids: Sequence[str]) -> Mapping[str, LoopBoxes]:
+        """The boxes of these samples, by external id. Raises InputError naming file and field."""
+        ...
+
+    def vectors(self, ids: Sequence[str]) -> tuple[list[str], NDArray[np.float32]]:
+        """Those of the samples that have a vector, and the finite vectors (m, d).
+
+        Raises VectorError naming a file whose vector is broken or of another width.
+        """
+        ...
 
 
 class Writer(Protocol):
@@ -114,14 +131,28 @@ class Annotator(Protocol):
     def fetch(self, batch: Batch, *, classes: Sequence[str]) -> Iterable[Annotation]: ...
 
 
-class Mirror(Protocol):
-    """Push what the loop decided to a viewer; pushing twice changes nothing."""
+class Mirror(LoopReader, Protocol):
+    """A data set that shows what the loop decided; whoever pushes looks first what has changed."""
 
-    def push_samples(self, samples: Sequence[Sample]) -> None: ...
+    def look(self) -> Mirrored:
+        """What is shown now."""
+        ...
 
-    def push_batch(self, batch: Batch, picks: Sequence[Pick]) -> None: ...
+    def push_tags(
+        self, add: Mapping[str, Sequence[str]], remove: Mapping[str, Sequence[str]]
+    ) -> None:
+        """Tag → external ids that get it, and that lose it."""
+        ...
 
-    def push_failures(self, iteration: int, failures: Sequence[Failure]) -> None: ...
+    def push_values(self, name: str, values: Mapping[str, Any]) -> None:
+        """One value a sample: `status`, `reason`, `score`, or boxes of `human` or `predictions`."""
+        ...
+
+    def push_summary(
+        self, views: Mapping[str, str | Sequence[str]], info: Mapping[str, Any]
+    ) -> None:
+        """Saved views, each by a tag or by external ids, and what is told of the whole."""
+        ...
 
 
 class Engine(Protocol):

@@ -13,6 +13,7 @@ from annoloop import (
     results_backup,
     results_batches,
     results_failures,
+    results_fiftyone,
     results_golden,
     results_models,
     settings,
@@ -20,6 +21,7 @@ from annoloop import (
 from annoloop.errors import InputError
 from annoloop.ports import Progress, silent
 from annoloop.records import BatchKind, Source
+from annoloop.session import REFUSED, open_loop, open_mirror
 from annoloop.views import Views
 
 
@@ -44,16 +46,24 @@ class Project(Views):
         """Make a project and ingest. Run again after a kill: it goes on where it was."""
         from annoloop.steps import start
 
-        where, fresh = start.prepare(Path(folder), source, group=group)
-        project = cls(where, overrides=overrides, say=say, progress=progress)
-        start.refuse_another(where, source, project.settings, group=group)
-        try:
-            ingested = project.ingest(source)
-        except InputError:
-            if fresh:  # refused whole: the next try starts with what it is given, not with this
-                (where / settings.FILE).unlink()
-            raise
-        return project, results.InitResult(str(where), ingested)
+        if source.dataset is not None and (Path(folder) / settings.FILE).is_file():
+            project = cls(folder, overrides=overrides, say=say, progress=progress)
+            start.refuse_another(project.folder, source, project.settings, group=group)
+            again = project.ingest(replace(source, labels=None))
+            return project, results.InitResult(
+                str(project.folder), again, split=project._is_split()
+            )
+        with open_loop(source, group) as reader:
+            where, fresh = start.prepare(Path(folder), source, group=group, reader=reader)
+            project = cls(where, overrides=overrides, say=say, progress=progress)
+            start.refuse_another(where, source, project.settings, group=group)
+            try:
+                ingested = project._ingest(source, reader)
+            except REFUSED:
+                if fresh:  # refused whole: the next try starts with what it is given, not with this
+                    (where / settings.FILE).unlink()
+                raise
+        return project, results.InitResult(str(where), ingested, split=project._is_split())
 
     @classmethod
     def restore(
@@ -74,21 +84,22 @@ class Project(Views):
     # --- samples ----------------------------------------------------------------------------------
 
     def ingest(self, source: Source | None = None) -> results.IngestResult:
-        """Add new images, labels and classes; run again, it adds only what is new."""
-        from annoloop.steps import ingest, split
+        """Add new images, labels and classes; run again, it adds only what is new.
 
+        In a project of a FiftyOne dataset that is read again; label files add to its images.
+        """
         given = source or Source()
-        labels = None if given.labels is None else self._read(given.labels, given.format)
-        with self._alone("ingest") as context:
-            made = ingest.ingest(context, labels, classes=given.classes, adopt=given.adopt_labels)
-            with self.store.read() as connection:
-                from annoloop.store import samples
+        origin = Source() if given.labels else self._made_of()
+        with open_loop(origin, self.settings.split.group) as reader:
+            return self._ingest(given, reader)
 
-                locked = samples.locked_groups(connection) is not None
-            if locked and made.images_added:
-                checked = split.split(context)
-                made = replace(made, notes=(*made.notes, *checked.notes))
-        return made
+    def fiftyone_sync(self, *, force: bool = False) -> results_fiftyone.SyncResult:
+        """Show in the dataset what the loop decided; without `force` what people set stays."""
+        from annoloop.steps import sync
+
+        origin, group = self._made_of(), self.settings.split.group
+        with open_mirror(origin, group) as mirror, self._alone("fiftyone sync") as context:
+            return sync.sync(context, mirror, force=force)
 
     def split(self) -> results.SplitResult:
         """Make and lock the splits, or check the locked ones."""

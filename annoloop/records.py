@@ -311,7 +311,9 @@ class Source:
     """What a project is made of: images, and labels for some of them if there are any.
 
     With `adopt_labels` the labels of pool samples enter as annotated batch v0; without, they are
-    reference labels, which serve val, golden, test and the oracle only.
+    reference labels, which serve val, golden, test and the oracle only. `dataset` is the name of a
+    FiftyOne dataset, `view` one of its saved views; `labels` is then its field of reference boxes,
+    `images` a folder that holds all its files.
     """
 
     images: str | None = None
@@ -319,6 +321,8 @@ class Source:
     format: str | None = None
     classes: tuple[str, ...] = ()
     adopt_labels: bool = False
+    dataset: str | None = None
+    view: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

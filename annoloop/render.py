@@ -218,7 +218,8 @@ def _doctor(r: results.DoctorResult) -> list[str]:
 
 def _init(r: results.InitResult) -> list[str]:
     where = f"project {r.project}"
-    return [where, *_plain(r.ingest), f"next: annoloop split --project {r.project}"]
+    verb = "status" if r.split else "split"
+    return [where, *_plain(r.ingest), f"next: annoloop {verb} --project {r.project}"]
 
 
 def _golden_files(r: results_golden.GoldenFilesResult) -> list[str]:

@@ -6,7 +6,13 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from annoloop.render_text import table
-from annoloop.results_fiftyone import IterationResult, PluginResult, PoolProgress, ProgressResult
+from annoloop.results_fiftyone import (
+    IterationResult,
+    PluginResult,
+    PoolProgress,
+    ProgressResult,
+    SyncResult,
+)
 
 SHOWN = 20
 
@@ -57,6 +63,22 @@ def standing(r: ProgressResult) -> list[str]:
     ]
 
 
+def _sync(r: SyncResult) -> list[str]:
+    pushed = ", ".join(f"{n} {what}" for what, n in r.changed.items() if n)
+    lines = [f"{r.dataset}: {pushed or 'nothing to push, all is as it should be'}"]
+    lines += [f"{what:<9} {', '.join(names)}" for what, names in _summaries(r) if names]
+    lines += [f"changed there: {p.file}: {p.what} ({p.action})" for p in r.conflicts[:SHOWN]]
+    if len(r.conflicts) > SHOWN:
+        lines.append(f"… and {len(r.conflicts) - SHOWN} more (all with --json)")
+    if r.to_ingest:
+        lines.append(f"{r.to_ingest} samples of the open batch are answered: `annoloop ingest`")
+    return [*lines, *(f"note: {note}" for note in r.notes)]
+
+
+def _summaries(r: SyncResult) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    return ("views", r.views), ("info", r.info)
+
+
 def _plugin(r: PluginResult) -> list[str]:
     return [
         f"the plugin lies in {r.folder}",
@@ -68,4 +90,5 @@ PAGES: dict[type, Callable[[Any], list[str]]] = {
     IterationResult: _page,
     ProgressResult: standing,
     PluginResult: _plugin,
+    SyncResult: _sync,
 }

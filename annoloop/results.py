@@ -170,3 +170,5 @@ class InitResult:
     project: str
     ingest: IngestResult
     notes: tuple[str, ...] = field(default=())
+    split: bool = False
+    """Whether the splits are made already: a dataset may bring its own."""

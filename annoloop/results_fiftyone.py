@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from annoloop.records import Shortfall
+from annoloop.records import Problem, Shortfall
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +71,22 @@ class ProgressResult:
     pool: PoolProgress
     batches: tuple[BatchProgress, ...]
     golden: tuple[Mapping[str, Any], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SyncResult:
+    """What was pushed to a dataset, as numbers of samples, and what was left as people set it.
+
+    `to_ingest` samples of the open batch are answered there, and not here yet.
+    """
+
+    dataset: str
+    changed: Mapping[str, int]
+    views: tuple[str, ...]
+    info: tuple[str, ...]
+    conflicts: tuple[Problem, ...]
+    to_ingest: int
+    notes: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,20 +7,31 @@ import getpass
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from annoloop import durable, foreign, plugins, settings
-from annoloop.errors import BusyError, ProjectError
-from annoloop.ports import Progress, silent
-from annoloop.records import ForeignDataset
+from annoloop import durable, foreign, plugins, results, settings
+from annoloop.errors import (
+    BusyError,
+    InputError,
+    LockedSplitError,
+    NotReadyError,
+    ProjectError,
+    SettingsError,
+    VectorError,
+)
+from annoloop.ports import LoopReader, Mirror, Progress, silent
+from annoloop.records import ForeignDataset, Source
 from annoloop.steps.context import Context
 from annoloop.store.db import Store
 from annoloop.store.vectors import VectorStore
 
 LOCK = ".annoloop.lock"
+REFUSED = (InputError, LockedSplitError, NotReadyError, SettingsError, VectorError)
+"""What is wrong with what `init` was given."""
 
 
 class Session:
@@ -138,6 +149,62 @@ class Session:
             foreign.refuse_huge(where, self.settings.labels.max_mib)
             found: ForeignDataset = reader.read(where)
         return found
+
+    def _ingest(self, given: Source, reader: LoopReader | None) -> results.IngestResult:
+        from annoloop.steps import ingest, ingest_loop, split
+
+        labels = None
+        if reader is None and given.labels is not None:
+            labels = self._read(given.labels, given.format)
+        adopt = given.adopt_labels
+        with self._alone("ingest") as context:
+            before = self._is_split()
+            if reader is not None:
+                made = ingest_loop.ingest_loop(context, reader, classes=given.classes, adopt=adopt)
+            else:
+                made = ingest.ingest(context, labels, classes=given.classes, adopt=adopt)
+            if before and made.images_added:
+                checked = split.split(context)
+                made = replace(made, notes=(*made.notes, *checked.notes))
+        return made
+
+    def _is_split(self) -> bool:
+        from annoloop.store import samples
+
+        with self.store.read() as connection:
+            return samples.locked_groups(connection) is not None
+
+    def _made_of(self) -> Source:
+        """The dataset that this project was made of, if it was."""
+        known = self.settings.fiftyone
+        return Source(dataset=known.dataset, view=known.view, labels=known.labels)
+
+
+def open_loop(source: Source, group: str) -> AbstractContextManager[LoopReader | None]:
+    """The dataset of a source, while it is read; `group` is written like [split] group."""
+    return nullcontext() if source.dataset is None else _opened("readers", source, group)
+
+
+def open_mirror(source: Source, group: str) -> AbstractContextManager[Mirror]:
+    """The dataset of a source, to be written to. Raises ProjectError where there is none."""
+    if source.dataset is None:
+        raise ProjectError(
+            "this project was not made of a dataset",
+            fix="Make one with `annoloop init DIR --fiftyone NAME`; only its samples have the "
+            "dataset's ids.",
+        )
+    opened: AbstractContextManager[Mirror] = _opened("mirrors", source, group)
+    return opened
+
+
+def _opened(port: str, source: Source, group: str) -> AbstractContextManager[Any]:
+    options = {"view": source.view, "labels": source.labels}
+    adapter = plugins.make(port, "fiftyone", {k: v for k, v in options.items() if v})
+    kind, _, field = group.partition(":")
+    opened: AbstractContextManager[Any] = adapter.open_loop(
+        source.dataset, group=field if kind == "column" else None
+    )
+    return opened
 
 
 def _user() -> str:

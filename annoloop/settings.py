@@ -169,6 +169,15 @@ class CostSettings(Section):
     """What one point (0.01) of the metric is worth, in money."""
 
 
+class FiftyoneSettings(Section):
+    dataset: str | None = None
+    """The dataset that this project was made of; `ingest` reads it, not the folder of images."""
+    view: str | None = None
+    """One of its saved views, if the project has only that."""
+    labels: str = "ground_truth"
+    """Its field of reference boxes."""
+
+
 class AppSettings(Section):
     key: str | None = Field(None, min_length=8)
     """What people on other machines give to see all of the local app; made at each start if not
@@ -192,6 +201,7 @@ class Settings(Section):
     stop: StopSettings = StopSettings()
     cost: CostSettings = CostSettings()
     app: AppSettings = AppSettings()
+    fiftyone: FiftyoneSettings = FiftyoneSettings()
 
 
 def load(
@@ -290,8 +300,18 @@ def _explain(error: ValidationError, origin: str) -> SettingsError:
     )
 
 
-def template(images_root: str, *, group: str = "none") -> str:
+def template(
+    images_root: str,
+    *,
+    group: str = "none",
+    embedder: str = "pixels",
+    fiftyone: Mapping[str, str] | None = None,
+) -> str:
     """The first annoloop.toml: what people change most; everything else has its default."""
+    embed = json.dumps(embedder)
+    about = "classical descriptors" if embedder == "pixels" else "the vectors of the dataset"
+    lines = [f"{key} = {json.dumps(value)}\n" for key, value in (fiftyone or {}).items()]
+    dataset = "\n[fiftyone]\n" + "".join(lines) if lines else ""
     return f"""# annoloop project. Every key has a default; docs/settings.md lists them all.
 
 [images]
@@ -304,7 +324,7 @@ golden = "auto"              # max(5 %, min(50 images, 15 %))
 group = {json.dumps(group)}             # none, folder, column:NAME, rule:REGEX
 
 [embed]
-embedder = "pixels"          # classical descriptors; see docs/embedders.md for real work
+embedder = {embed:<17} # {about}; see docs/embedders.md for real work
 
 [select]
 mix = {{ coverage = 0.3, targeted = 0.7 }}
@@ -316,4 +336,4 @@ trainer = "classical"        # a small baseline; see docs/trainers.md for real w
 metric = "AP50"
 # target = 0.8
 # budget_images = 1000
-"""
+{dataset}"""

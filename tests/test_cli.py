@@ -146,12 +146,12 @@ def test_json_is_one_document_and_nothing_else(
         (("golden", "power", "--images", "0"), 1, "cannot be simulated"),
         (("golden", "check", "--new", "N.json"), 2, "go together"),
         (("app",), 1, "there is no annoloop project"),
-        (("fiftyone", "sync"), 1, "not built yet"),
+        (("fiftyone", "sync"), 1, "there is no annoloop project"),
         (("fiftyone", "iterate", "x"), 1, "FiftyOne is not installed"),
         (("fiftyone", "progress", "x"), 1, "FiftyOne is not installed"),
         (("fiftyone", "install-plugin"), 1, "FiftyOne is not installed"),
         (("init", "x"), 1, "a project needs images"),
-        (("init", "x", "--fiftyone", "y"), 1, "not built yet"),
+        (("init", "x", "--fiftyone", "y"), 1, "FiftyOne is not installed"),
     ],
 )
 def test_exit_codes(tmp_path: Path, words: tuple[str, ...], code: int, text: str) -> None:

@@ -165,6 +165,28 @@ def manifest_digest(ids: Sequence[str], splits: Sequence[str], halves: Sequence[
 Part = Split | Half
 
 
+def halve(
+    ids: Sequence[str], *, units: NDArray[np.int64], rng: np.random.Generator
+) -> tuple[Half, ...]:
+    """The half of each sample of a val split that was made elsewhere; `units` (n,) stay whole.
+
+    Raises InputError if one unit holds them all.
+    """
+    order = np.argsort(np.array(ids, dtype=np.str_), kind="stable")
+    unit = np.empty(len(ids), dtype=np.int64)
+    unit[order] = _by_appearance(units[order])
+    sizes = np.bincount(unit).tolist()
+    if len(sizes) < 2:
+        raise InputError(
+            f"the {len(ids)} val samples are one group: they cannot be halved",
+            fix="Put another group into val: failures come from one half, the metric from the "
+            "other.",
+        )
+    mine, _ = _take(rng.permutation(len(sizes)).tolist(), sizes, len(ids) // 2, at_least=1)
+    chosen = set(mine)
+    return tuple(Half.MINE if number in chosen else Half.GAUGE for number in unit.tolist())
+
+
 def _goals(n: int, shares: Shares) -> dict[Split, int]:
     """How many samples each split should have, the pool left out. Raises SettingsError."""
     for name, share in (("test", shares.test), ("val", shares.val)):

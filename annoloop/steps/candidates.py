@@ -16,7 +16,7 @@ from annoloop.records import Sample, Split, Status
 from annoloop.steps.budget import Price
 from annoloop.steps.context import Context
 from annoloop.steps.crops import failure_vectors, pool_patches
-from annoloop.steps.embed import embed
+from annoloop.steps.embed import embed, ensure_embedded
 from annoloop.steps.groups import GroupRule
 from annoloop.steps.score import ensure_scored
 from annoloop.steps.uncertainty import pool_uncertainty
@@ -57,6 +57,8 @@ def gather(
     ids = [s.id for s in pool]
     scores, about = ensure_scored(context, ids)
     name = str(about["embedder"])
+    if context.vectors.width(name) is None:  # scores came with a dataset that has no vectors
+        ensure_embedded(context)
     vectors = context.vectors.load_vectors(name, [s.sha256 for s in pool])
     objects = settings.look_at == "objects" and not SEEKING.isdisjoint(mix)
     queries = failure_queries(context, before, name, objects=objects) if before else []

@@ -27,6 +27,8 @@ from annoloop.steps.passes import is_baseline
 from annoloop.store import batches, db, iterations, samples
 
 ANSWERED = (Answer.COMPLETE, Answer.EMPTY)
+MOVABLE = (Status.SELECTED, Status.ANNOTATED, Status.PENDING)
+"""In a batch that was begun in another tool some samples are further than `selected` already."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +52,8 @@ def close(context: Context, name: str) -> CloseResult:
         review: Mapping[str, Any] | None = None
         if kind is BatchKind.SELECT:
             for status, why in found.items():
-                samples.set_status(
-                    connection, why, status=status, came_from=(Status.SELECTED,), why=why
-                )
+                moving = {k: why[k] for k in why if _moves(closing.tasks[k].status, status)}
+                samples.set_status(connection, moving, status=status, came_from=MOVABLE, why=moving)
         elif kind is BatchKind.RELABEL:
             _relabel(context, connection, closing)
         elif kind is BatchKind.REVIEW:
@@ -85,6 +86,10 @@ def close(context: Context, name: str) -> CloseResult:
             details={str(status): len(ids) for status, ids in found.items()},
         )
     return result
+
+
+def _moves(now: Status, then: Status) -> bool:
+    return now is not then and now in MOVABLE
 
 
 def _read(connection: Connection, name: str) -> Closing:

@@ -95,19 +95,19 @@ def _plan(context: Context, labels: ForeignDataset, *, adopt: bool) -> Plan:
         known = samples.ids_by_path(connection)
         locked_groups = samples.locked_groups(connection)
     if adopt and locked_groups is not None:
-        raise InputError(
-            "labels can be adopted only before the splits are made",
-            fix="Import them as answers to a batch: `annoloop annotate import`.",
-        )
-    follow = context.settings.images.follow_links
-    paths = images.list_images(context.images_root, follow_links=follow)
-    new, refused = _probe(context, [p for p in paths if p not in known])
+        raise too_late()
+    if context.settings.fiftyone.dataset is None:
+        follow = context.settings.images.follow_links
+        paths = images.list_images(context.images_root, follow_links=follow)
+    else:  # what else lies in the folder is no sample of the dataset
+        paths = sorted(known)
+    new, refused = probe(context, [p for p in paths if p not in known])
     if refused and not skip_bad:
-        raise _refusal(refused)
+        raise refusal(refused)
     found = {**known, **{s.path: s.id for s in new}}
     matched, odd = match_images(labels, found)
     if odd and not skip_bad:
-        raise _refusal(odd)
+        raise refusal(odd)
     matched, outside = drop_outside(matched, _sizes(context, matched, new))
     columns = {path: dict(image.columns) for path, image in matched.items()}
     rule = GroupRule(context.settings.split.group, columns)
@@ -118,7 +118,7 @@ def _plan(context: Context, labels: ForeignDataset, *, adopt: bool) -> Plan:
             fix="Correct it in annoloop.toml (or `--group`), or set it to none.",
         )
     return Plan(
-        new=tuple(_placed(s, rule.group(s.path), locked_groups) for s in new),
+        new=tuple(placed(s, rule.group(s.path), locked_groups) for s in new),
         references=tuple(
             Reference(found[path], image.labels, ADOPT if adopt else "labels")
             for path, image in matched.items()
@@ -133,6 +133,13 @@ def _plan(context: Context, labels: ForeignDataset, *, adopt: bool) -> Plan:
         ),
         notes=tuple(_notes(context, paths, known)),
         known=len(known),
+    )
+
+
+def too_late() -> InputError:
+    return InputError(
+        "labels can be adopted only before the splits are made",
+        fix="Import them as answers to a batch: `annoloop annotate import`.",
     )
 
 
@@ -157,7 +164,7 @@ def _is_labeled(image: ForeignImage, *, adopt: bool) -> bool:
     return image.reviewed is True if adopt else image.reviewed is not False
 
 
-def _probe(context: Context, paths: Sequence[str]) -> tuple[list[Sample], list[Problem]]:
+def probe(context: Context, paths: Sequence[str]) -> tuple[list[Sample], list[Problem]]:
     """Facts of each image, and a problem for each file that is no readable image."""
     root = context.images_root
     good: list[Sample] = []
@@ -190,7 +197,8 @@ def _refuse_name(path: str) -> None:
         )
 
 
-def _refusal(problems: Sequence[Problem]) -> InputError:
+def refusal(problems: Sequence[Problem]) -> InputError:
+    """The error that names the first of the files that cannot be used."""
     lines = [f"  {p.file} {p.row}: {p.what}".replace(" :", ":") for p in problems[:SHOWN]]
     more = len(problems) - SHOWN
     tail = [f"  … and {more} more"] if more > 0 else []
@@ -200,7 +208,7 @@ def _refusal(problems: Sequence[Problem]) -> InputError:
     )
 
 
-def _placed(sample: Sample, group: str | None, locked_groups: dict[str, Split] | None) -> Sample:
+def placed(sample: Sample, group: str | None, locked_groups: dict[str, Split] | None) -> Sample:
     """Before the splits are made a sample has none; afterwards whatever is new joins the pool."""
     if locked_groups is None:
         return replace(sample, group=group)

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
 
 KINDS = ("vectors", "fingerprints", "scores", "predictions")
-"""The folders of data sets, all derived."""
+"""The folders of data sets that are derived."""
+SEEN = "mirror"
+"""The folder of what another tool showed: small, and nobody could compute it again."""
 
 _CONFLICT = re.compile(r"commit conflict|already exists", re.IGNORECASE)
 
@@ -153,6 +155,26 @@ class VectorStore:
         about = json.loads((table.schema.metadata or {}).get(b"about", b"{}"))
         return table["id"].to_pylist(), table["score"].to_numpy(), about
 
+    # --- what a mirror showed, by external id --------------------------------------------------
+
+    def write_seen(self, seen: Mapping[str, Sequence[str]]) -> None:
+        """Replace what was seen or written of each sample in a data set of another tool."""
+        import pyarrow as pa
+
+        columns = {
+            "id": pa.array(list(seen), pa.string()),
+            "states": pa.array([list(s) for s in seen.values()], pa.list_(pa.string())),
+        }
+        self._append(SEEN, "seen", columns, replace=True)
+
+    def load_seen(self) -> dict[str, tuple[str, ...]]:
+        data = self._open(SEEN, "seen")
+        if data is None:
+            return {}
+        table = _table(data)
+        rows = zip(table["id"].to_pylist(), table["states"].to_pylist(), strict=True)
+        return {key: tuple(states) for key, states in rows}
+
     # --- predictions, by model and sample id --------------------------------------------------
 
     def write_predictions(
@@ -187,13 +209,15 @@ class VectorStore:
             for key, found in rows
         }
 
-    def copy_to(self, folder: Path, *, models: Collection[str]) -> list[str]:
+    def copy_to(
+        self, folder: Path, *, models: Collection[str], kinds: Collection[str] = KINDS
+    ) -> list[str]:
         """Copy the newest version of every data set, predictions only of `models`; their names."""
         import lance
 
         wanted = {self._file("predictions", model) for model in models}
         copied = []
-        for file in sorted(f for kind in KINDS for f in (self.folder / kind).glob("*.lance")):
+        for file in sorted(f for kind in kinds for f in (self.folder / kind).glob("*.lance")):
             if not _written(file) or (file.parent.name == "predictions" and file not in wanted):
                 continue
             target = folder / file.relative_to(self.folder)
@@ -237,6 +261,10 @@ class VectorStore:
     def forget_predictions(self, model: str) -> None:
         """Drop what a model of this name said: the name is about to mean another model."""
         shutil.rmtree(self._file("predictions", model), ignore_errors=True)
+
+    def forget_vectors(self, name: str) -> None:
+        """Drop all vectors of this name: they are about to be read again from where they are."""
+        shutil.rmtree(self._file("vectors", name), ignore_errors=True)
 
     def _append(
         self,

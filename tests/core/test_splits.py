@@ -13,6 +13,7 @@ from annoloop.core.splits import (
     Shares,
     assign,
     golden_count,
+    halve,
     leaks,
     manifest_digest,
     units,
@@ -210,3 +211,20 @@ def test_the_digest_is_that_of_the_sorted_lines():
     assert digest == manifest_digest(["a", "b"], ["test", "val"], ["", "mine"])
     assert digest != manifest_digest(["a", "b"], ["test", "val"], ["", "gauge"])
     assert digest == manifest_digest(["a", "b"], [Split.TEST, Split.VAL], [None, Half.MINE])
+
+
+def test_a_val_split_made_elsewhere_is_halved_by_its_units() -> None:
+    ids = [f"{i:03}" for i in range(41)]
+    units = np.arange(41) // 3
+    halves = halve(ids, units=units, rng=np.random.default_rng(0))
+    again = halve(ids[::-1], units=units[::-1], rng=np.random.default_rng(0))
+    assert halves == again[::-1]
+    for unit in range(14):
+        assert len({h for h, u in zip(halves, units, strict=True) if u == unit}) == 1
+    mine = sum(h is Half.MINE for h in halves)
+    assert abs(2 * mine - 41) <= 3
+
+
+def test_one_group_cannot_be_halved() -> None:
+    with pytest.raises(InputError, match="4 val samples are one group"):
+        halve(list("abcd"), units=np.zeros(4, int), rng=np.random.default_rng(0))

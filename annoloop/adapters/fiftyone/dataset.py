@@ -120,9 +120,9 @@ class FiftyoneDataset:
     @property
     def everyone(self) -> Any:
         """All samples as one view, slices of groups included."""
-        return self._flat(self.dataset)
+        return self.flat(self.dataset)
 
-    def _flat(self, samples: Any) -> Any:
+    def flat(self, samples: Any) -> Any:
         return samples.select_group_slices() if self.grouped else samples
 
     # --- reading ------------------------------------------------------------------------------
@@ -131,7 +131,7 @@ class FiftyoneDataset:
         """A saved view, or what carries its tag where nobody saved one. Raises NotReadyError."""
         if self.dataset.has_saved_view(name):
             found = self.dataset.load_saved_view(name)
-            return self._flat(found) if found.media_type == "group" else found
+            return self.flat(found) if found.media_type == "group" else found
         if tag in self.everyone.count_values("tags"):
             return self.everyone.match_tags(tag)
         raise NotReadyError(
@@ -219,13 +219,7 @@ class FiftyoneDataset:
         is not of detections."""
         if not self.has(field):
             return []
-        kind = self.dataset.get_field(field)
-        if getattr(getattr(kind, "document_type", None), "__name__", "") != "Detections":
-            raise InputError(
-                f"field {field!r} of dataset {self.name!r} is {kind}, not Detections",
-                fix=f"Keep the people's boxes in a Detections field, and name it in "
-                f"info['{SCHEMA}']['field_name'].",
-            )
+        self.require_detections(field)
         counts = []
         for labels in view.values(f"{field}.detections.label"):
             one: dict[str, int] = {}
@@ -234,10 +228,22 @@ class FiftyoneDataset:
             counts.append(one)
         return counts
 
+    def require_detections(self, field: str) -> None:
+        """Raise InputError if there is such a field and it is not of detections."""
+        kind = self.dataset.get_field(field)
+        if kind is None:
+            return
+        if getattr(getattr(kind, "document_type", None), "__name__", "") != "Detections":
+            raise InputError(
+                f"field {field!r} of dataset {self.name!r} is {kind}, not Detections",
+                fix="Keep boxes in a Detections field. The people's is named in "
+                f"info['{SCHEMA}']['field_name'], that of the reference by `--labels FIELD`.",
+            )
+
     def batch_sizes(self) -> dict[int, int]:
         """Number of samples in each batch, oldest first."""
         counts = self.everyone.count_values("tags")
-        return {number: counts[tag] for number, tag in _numbered(r"batch:v(\d+)", counts)}
+        return {number: counts[tag] for number, tag in numbered(r"batch:v(\d+)", counts)}
 
     def waiting(self, batch: int) -> int:
         """How many samples of a batch still wait for their labels."""
@@ -245,12 +251,12 @@ class FiftyoneDataset:
 
     def failures(self) -> tuple[str | None, Columns | None]:
         """The newest `eval_vN_failures` view, its name and samples; None without one."""
-        known = _numbered(r"eval_v(\d+)_failures", self.dataset.list_saved_views())
+        known = numbered(r"eval_v(\d+)_failures", self.dataset.list_saved_views())
         if not known:
             return None, None
         name = known[-1][1]
         found = self.dataset.load_saved_view(name)
-        return name, self.columns(self._flat(found) if found.media_type == "group" else found)
+        return name, self.columns(self.flat(found) if found.media_type == "group" else found)
 
     # --- writing ------------------------------------------------------------------------------
 
@@ -336,7 +342,7 @@ class FiftyoneDataset:
         lock.release()
 
 
-def _numbered(pattern: str, names: Iterable[str]) -> list[tuple[int, str]]:
+def numbered(pattern: str, names: Iterable[str]) -> list[tuple[int, str]]:
     """The number N in each of the names such as `batch:vN`, and the name; by number."""
     found = [(re.fullmatch(pattern, name), name) for name in names]
     return sorted((int(one[1]), name) for one, name in found if one)

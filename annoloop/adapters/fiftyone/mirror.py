@@ -1,0 +1,103 @@
+"""A FiftyOne dataset that shows what a project decided, under the notebooks' names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from annoloop.adapters.fiftyone.dataset import CHUNK, REASON, SCORES, STATUS
+from annoloop.adapters.fiftyone.reader import REFERENCE, FiftyoneLoop, opened
+from annoloop.core.mirrored import loop_tags
+from annoloop.records_loop import Drawn, Mirrored, Shown
+
+PREDICTIONS = "predictions"
+COLUMNS = {"status": STATUS, "reason": REASON, "score": SCORES}
+
+
+class FiftyoneMirror:
+    """Opens a dataset, or one of its saved views, by name."""
+
+    def __init__(self, view: str | None = None, labels: str = REFERENCE) -> None:
+        self._view, self._labels = view, labels
+
+    @contextmanager
+    def open_loop(self, name: str, *, group: str | None = None) -> Iterator[FiftyoneShow]:
+        """The dataset under its lock."""
+        with opened(name) as found:
+            yield FiftyoneShow(found, view=self._view, labels=self._labels, group=group)
+
+
+class FiftyoneShow(FiftyoneLoop):
+    """An opened dataset as a `Mirror`: bulk reads and bulk writes."""
+
+    def look(self) -> Mirrored:
+        """What is shown now. Raises InputError if people's boxes are not in a Detections field."""
+        self._found.require_detections(self._human)
+        wanted = ["id", "tags"]
+        known = {key: name for key, name in COLUMNS.items() if self._found.has(name)}
+        ids, tags, *columns = self._base.values([*wanted, *known.values()])
+        by_name = dict(zip(known, columns, strict=True))
+        nothing = [None] * len(ids)
+        rows = zip(ids, tags, *(by_name.get(key, nothing) for key in COLUMNS), strict=True)
+        dataset = self._found.dataset
+        return Mirrored(
+            samples={
+                key: Shown(status, loop_tags(tagged or ()), reason, score)
+                for key, tagged, status, reason, score in rows
+            },
+            info=dict(dataset.info),
+            views=frozenset(dataset.list_saved_views()),
+            predictions=self._found.has(PREDICTIONS),
+        )
+
+    def push_tags(
+        self, add: Mapping[str, Sequence[str]], remove: Mapping[str, Sequence[str]]
+    ) -> None:
+        """Tag → ids that get it, and that lose it: one write a tag."""
+        for tag, ids in sorted(add.items()):
+            self._found.everyone.select(list(ids)).tag_samples(tag)
+        for tag, ids in sorted(remove.items()):
+            self._found.everyone.select(list(ids)).untag_samples(tag)
+
+    def push_values(self, name: str, values: Mapping[str, Any]) -> None:
+        """One value a sample: `status`, `reason`, `score`, or boxes of `human`, `predictions`."""
+        if name in COLUMNS:
+            self._found.write_column(COLUMNS[name], values)
+            return
+        field = self._human if name == "human" else PREDICTIONS
+        keys = list(values)
+        for start in range(0, len(keys), CHUNK):
+            part = {key: _detections(values[key]) for key in keys[start : start + CHUNK]}
+            self._found.write_column(field, part)
+
+    def push_summary(
+        self, views: Mapping[str, str | Sequence[str]], info: Mapping[str, Any]
+    ) -> None:
+        """Saved views, each by a tag or by ids, and what is told of the whole."""
+        dataset, everyone = self._found.dataset, self._found.everyone
+        for name, what in views.items():
+            shown = everyone.match_tags(what) if isinstance(what, str) else everyone.select(what)
+            if dataset.has_saved_view(name):
+                dataset.delete_saved_view(name)
+            dataset.save_view(name, shown)
+        if info:
+            dataset.reload()
+            dataset.info.update(info)
+            dataset.save()
+
+
+def _detections(boxes: Sequence[Drawn]) -> Any:
+    import fiftyone
+
+    return fiftyone.Detections(
+        detections=[
+            fiftyone.Detection(
+                label=one.name,
+                bounding_box=list(one.shares),
+                confidence=one.score,
+                **({"iscrowd": 1} if one.crowd else {}),
+            )
+            for one in boxes
+        ]
+    )
