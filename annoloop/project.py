@@ -14,6 +14,7 @@ from annoloop import (
     results_batches,
     results_failures,
     results_golden,
+    results_map,
     results_models,
     settings,
 )
@@ -110,6 +111,13 @@ class Project(Session):
 
         with self._alone("score") as context:
             return score.score(context)
+
+    def map(self, *, again: bool = False) -> results_map.MapResult:
+        """A place in the plane for every image, kept until there are new ones."""
+        from annoloop.steps import map as lay_out
+
+        with self._alone("map") as context:
+            return lay_out.lay_out(context, again=again)
 
     # --- batches ----------------------------------------------------------------------------------
 
