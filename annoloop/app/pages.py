@@ -17,7 +17,7 @@ from annoloop.report.environment import environment
 if TYPE_CHECKING:
     from annoloop.project import Project
 
-NAVIGATION: tuple[tuple[str, str], ...] = (("/", "Overview"), ("/label", "Label"))
+NAVIGATION: tuple[tuple[str, str], ...] = (("/", "Overview"), ("/label", "Label"), ("/map", "Map"))
 """Address and name of each page in the head of all pages."""
 
 

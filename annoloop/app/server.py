@@ -16,6 +16,7 @@ from starlette.staticfiles import StaticFiles
 
 from annoloop import errors
 from annoloop.app import label
+from annoloop.app import map as map_page
 from annoloop.app.guard import LOOPBACK, Guard
 from annoloop.app.pages import Pages, routes
 
@@ -63,6 +64,7 @@ def make_app(project: Project, *, port: int, key: str | None = None) -> Guard:
         routes=[
             *routes(project, pages, lambda: guard),
             *label.routes(project, pages),
+            *map_page.routes(project, pages),
             Mount("/static", StaticFiles(directory=STATIC)),
         ],
         exception_handlers={errors.AnnoloopError: expected, HTTPException: refused, 500: bug},
