@@ -17,8 +17,16 @@ from annoloop.results_map import SampleMap
 if TYPE_CHECKING:
     from annoloop.project import Project
 
-FACETS = ("split", "status", "source", "class", "failure", "batch")
-"""What points can be coloured by, in the order offered."""
+FACETS = {
+    "split": "Where an image belongs.",
+    "status": "How far it is on its way to a label.",
+    "source": "The strategy that picked it.",
+    "class": "The commonest class of its newest answer; in val, of its reference. Those of "
+    "golden and test are not told.",
+    "failure": "The dearest failure in the newest evaluation; only the half `mine` is looked at.",
+    "batch": "The batch of the loop that it was picked for. Hidden golden images are not told.",
+}
+"""What points can be coloured by, in the order offered, and what each says."""
 
 
 def routes(project: Project, pages: Pages) -> list[Route]:
@@ -50,5 +58,4 @@ def packed(found: SampleMap) -> bytes:
     x, y = found.points.astype("<f4").T
     codes = (one.codes.astype("<u2").tobytes() for one in found.facets)
     said = json.dumps(names, separators=(",", ":")).encode()
-    numbers = x.tobytes() + y.tobytes() + b"".join(codes)
-    return len(text).to_bytes(4, "little") + text + numbers + said
+    return b"".join((len(text).to_bytes(4, "little"), text, x.tobytes(), y.tobytes(), *codes, said))

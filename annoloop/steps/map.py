@@ -22,7 +22,7 @@ def lay_out(context: Context, *, again: bool = False) -> MapResult:
     """
     name = context.embedder().name
     with context.store.read() as connection:
-        paths = dict(columns.living(connection))
+        paths: dict[str, str] = dict(columns.living(connection))
     if not paths:
         raise NotReadyError("there are no images to lay out", fix="Run `annoloop ingest` first.")
     keys = list(paths)
@@ -61,7 +61,7 @@ def state(context: Context) -> MapState:
     """How many images have a place by the current vectors, and how many wait for one."""
     name = context.embedder().name
     with context.store.read() as connection:
-        keys = [key for key, _ in columns.living(connection)]
+        keys = columns.living_hashes(connection)
     stored = context.vectors.load_points(name, keys)
     if stored is None:
         return MapState(name, len(keys), 0, len(keys), None)

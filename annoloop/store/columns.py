@@ -18,20 +18,26 @@ from annoloop.store.tables import (
     samples,
 )
 
-Row = tuple[str, str, str, str | None, str]
+MOST_CLASSES = 1 << 20
+"""More than any schema has."""
 
 
-def all_samples(connection: Connection) -> Sequence[Row]:
+def all_samples(connection: Connection) -> Sequence[Any]:
     """(id, path, content hash, split, status) of every sample, sorted by id."""
     wanted = (samples.c[name] for name in ("id", "path", "sha256", "split", "status"))
-    query = select(*wanted).order_by(samples.c.id)
-    return [tuple(row) for row in connection.execute(query)]
+    return connection.execute(select(*wanted).order_by(samples.c.id)).all()
 
 
-def living(connection: Connection) -> list[tuple[str, str]]:
+def living(connection: Connection) -> Sequence[Any]:
     """(content hash, path) of every sample that is not skipped, sorted by hash."""
     query = select(samples.c.sha256, samples.c.path).where(samples.c.status != Status.SKIPPED)
-    return [(key, path) for key, path in connection.execute(query.order_by(samples.c.sha256))]
+    return connection.execute(query.order_by(samples.c.sha256)).all()
+
+
+def living_hashes(connection: Connection) -> Sequence[str]:
+    """The content hash of every sample that is not skipped, in no order."""
+    query = select(samples.c.sha256).where(samples.c.status != Status.SKIPPED)
+    return connection.scalars(query).all()
 
 
 def picked(connection: Connection) -> dict[str, tuple[str, str]]:
@@ -46,7 +52,7 @@ def picked(connection: Connection) -> dict[str, tuple[str, str]]:
         .where(batches.c.kind == BatchKind.SELECT, picks.c.blind.is_(False))
         .order_by(literal_column("batches.rowid"))
     )
-    return {key: (batch, source) for key, batch, source in connection.execute(query)}
+    return {key: (batch, source) for key, batch, source in connection.execute(query).all()}
 
 
 def batch_names(connection: Connection) -> list[str]:
@@ -93,19 +99,18 @@ def _most(
 ) -> dict[str, int | None]:
     """Which class most labels of a row are of, the first in the schema among equals."""
     each = func.json_each(table.c.labels).table_valued("value")
-    kind = func.json_extract(each.c.value, "$[0]")
-    query = (
-        select(table.c.sample_id, kind, func.count())
+    kind = func.json_extract(each.c.value, "$[0]").label("kind")
+    counted = (
+        select(table.c.sample_id, kind, func.count().label("number"))
         .select_from(joined.outerjoin(each, true()))
         .where(where)
         .group_by(table.c.sample_id, kind)
+        .subquery()
     )
-    found: dict[str, tuple[int, int | None]] = {}
-    for key, class_id, number in connection.execute(query):
-        best = found.get(key)
-        if best is None or number > best[0]:
-            found[key] = (number, class_id)
-    return {key: class_id for key, (_, class_id) in found.items()}
+    # SQLite takes the other columns from the row of the maximum; the class makes it the only one.
+    first = func.max(counted.c.number * MOST_CLASSES - func.coalesce(counted.c.kind, 0))
+    query = select(counted.c.sample_id, counted.c.kind, first).group_by(counted.c.sample_id)
+    return {key: class_id for key, class_id, _ in connection.execute(query).all()}
 
 
 def evaluated(connection: Connection, evaluation: int) -> dict[str, str | None]:
@@ -115,7 +120,7 @@ def evaluated(connection: Connection, evaluation: int) -> dict[str, str | None]:
         .join(samples, samples.c.id == image_results.c.sample_id)
         .where(image_results.c.evaluation == evaluation, samples.c.half == Half.MINE)
     )
-    found: dict[str, str | None] = dict.fromkeys(connection.execute(query).scalars())
+    found: dict[str, str | None] = dict.fromkeys(connection.scalars(query).all())
     dearest = (  # SQLite takes the other columns from the row of the maximum
         select(failures.c.sample_id, failures.c.type, func.max(failures.c.price))
         .where(failures.c.evaluation == evaluation)

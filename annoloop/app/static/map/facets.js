@@ -2,18 +2,18 @@
 
 export const NAMED = 7;
 
-/** Colours on light and on dark ground. Each goes with a shape of its own, for who cannot tell them apart. */
+/** Colours on light and on dark ground, apart for colour-blind people too (a test measures it), and shapes. */
 export const STYLES = [
-  { light: "#0f5fb4", dark: "#6aaeff", shape: "symbolCircle" },
-  { light: "#c2410c", dark: "#ff9a52", shape: "symbolSquare" },
-  { light: "#0b7a63", dark: "#45d6b0", shape: "symbolTriangle" },
-  { light: "#a3318f", dark: "#f08fdc", shape: "symbolDiamond", wide: 1.35 },
-  { light: "#8a6a00", dark: "#e8cf4d", shape: "symbolCross" },
-  { light: "#3f2a8c", dark: "#c4b5fd", shape: "symbolStar" },
-  { light: "#4b1d0e", dark: "#fbe3d4", shape: "symbolWye" },
-  { light: "#5d6b70", dark: "#9fb0b5", shape: "symbolSquare" },
+  { light: "#676cd3", dark: "#0d72f2", shape: "symbolCircle" },
+  { light: "#f43375", dark: "#ef6269", shape: "symbolSquare" },
+  { light: "#259819", dark: "#3af18e", shape: "symbolTriangle" },
+  { light: "#6d4c00", dark: "#af8d19", shape: "symbolDiamond", wide: 1.35 },
+  { light: "#ae0b91", dark: "#cb37ac", shape: "symbolCross" },
+  { light: "#336946", dark: "#67baa6", shape: "symbolStar" },
+  { light: "#4f2f59", dark: "#adb5ed", shape: "symbolWye" },
+  { light: "#1c2327", dark: "#f4f7f8", shape: "symbolSquare" },
 ];
-export const NOTHING = { light: "#a9b3b5", dark: "#4f5f64", shape: "symbolCircle", wide: 0.8 };
+export const NOTHING = { light: "#8b9699", dark: "#6b7c82", shape: "symbolCircle", wide: 0.8 };
 
 /**
  * The groups of a facet, as they stand in the legend: each has its rows and its style. Value 0 means

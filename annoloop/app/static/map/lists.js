@@ -18,7 +18,7 @@ function swatch({ shape, wide = 1 }, colour) {
   const svg = document.createElementNS(SVG, "svg"), path = document.createElementNS(SVG, "path");
   svg.setAttribute("viewBox", "-9 -9 18 18");
   svg.setAttribute("aria-hidden", "true");
-  path.setAttribute("d", window.d3.symbol(window.d3[shape], 110 * wide ** 2)());
+  path.setAttribute("d", window.d3.symbol(window.d3[shape], 105 * wide)());
   path.setAttribute("fill", colour);
   svg.append(path);
   return svg;
@@ -29,9 +29,9 @@ export function showLegend(list, groups, hidden, { colour, toggle }) {
   list.replaceChildren(...groups.map((group) => {
     const li = made("li"), button = made("button");
     button.type = "button";
-    button.setAttribute("aria-pressed", String(!hidden.has(group.name)));
+    button.setAttribute("aria-pressed", String(!hidden.has(group)));
     button.append(swatch(group.style, colour(group.style)), made("span", group.name), made("small", number(group.count)));
-    button.addEventListener("click", () => toggle(group.name));
+    button.addEventListener("click", () => toggle(group));
     li.append(button);
     return li;
   }));

@@ -19,7 +19,7 @@ function tell(text) {
 }
 
 const colour = (style) => (dark.matches ? style.dark : style.light);
-const shown = () => groups.filter(({ name }) => !hidden.has(name));
+const shown = () => groups.filter((group) => !hidden.has(group));
 
 // --- drawing ----------------------------------------------------------------------------------
 
@@ -55,6 +55,7 @@ function recolour() {
   const facet = map.facets.find(({ name }) => name === $("facet").value) || map.facets[0];
   groups = grouped(facet);
   hidden = new Set();
+  document.querySelectorAll("[data-facet]").forEach((note) => { note.hidden = note.dataset.facet !== facet.name; });
   refresh();
 }
 
@@ -66,11 +67,10 @@ function refresh() {
   paint();
 }
 
-function toggle(name) {
-  const at = groups.findIndex((group) => group.name === name);
-  if (!hidden.delete(name)) hidden.add(name);
+function toggle(group) {
+  if (!hidden.delete(group)) hidden.add(group);
   refresh();
-  $("legend").children[at].firstChild.focus();
+  $("legend").children[groups.indexOf(group)].firstChild.focus();
 }
 
 // --- choosing ---------------------------------------------------------------------------------
@@ -88,9 +88,13 @@ function choose(rows, how) {
   paint();
 }
 
-function clear() {
-  lasso.stop();
-  choose([], "chosen");
+const clear = () => choose([], "chosen");
+
+/** Out of what was begun last: a line, the choice, the lasso. */
+function leave() {
+  if (lasso.corners) lasso.stop();
+  else if (chosen.length) clear();
+  else setLasso(false);
 }
 
 function setLasso(on) {
@@ -162,8 +166,8 @@ function listenToKeys() {
     const step = within === $("stage") || within === document.body ? STEPS[event.key] : null;
     const does = {
       "+": () => scale(1.5), "=": () => scale(1.5), "-": () => scale(1 / 1.5), "−": () => scale(1 / 1.5), 0: fit,
-      l: () => setLasso(!lasso.on), v: listView, Escape: clear, "?": () => $("keys").showModal(),
-    }[event.key.toLowerCase?.() === "l" || event.key.toLowerCase() === "v" ? event.key.toLowerCase() : event.key];
+      l: () => setLasso(!lasso.on), v: listView, Escape: leave, "?": () => $("keys").showModal(),
+    }[event.key.length === 1 ? event.key.toLowerCase() : event.key];
     if (!step && !does) return;
     event.preventDefault();
     if (step) move(step);
@@ -233,7 +237,7 @@ async function begin() {
   const press = {
     in: () => scale(1.5), out: () => scale(1 / 1.5), fit, lasso: () => setLasso(!lasso.on), view: listView, copy, save, clear,
     all: () => { hidden = new Set(); refresh(); },
-    none: () => { hidden = new Set(groups.map(({ name }) => name)); refresh(); },
+    none: () => { hidden = new Set(groups); refresh(); },
     help: () => $("keys").showModal(),
   };
   for (const [id, act] of Object.entries(press)) {

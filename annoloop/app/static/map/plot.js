@@ -5,6 +5,9 @@ const SIZE = "vSize *= uGrow; gl_PointSize = vSize + 1.0;";
 const FILLED = "float canFill = 1.0;"; // d3fc's diamond forgets to say so
 const EDGE = "gl_FragColor.a *= 1.0 - smoothstep(vSize - 1.5, vSize, distance * vSize);";
 
+const SLOW = 45, FAST = 25, REST = 180; // milliseconds: a frame that is too long, one with room, a pause
+const ENOUGH = 4000; // rows of a layer that are always drawn
+
 /** Shares of red, green, blue and alpha of #rrggbb. */
 function rgba(hex, alpha) {
   return [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16) / 255).concat(alpha);
@@ -27,6 +30,7 @@ export class Plot {
     if (!this.gl?.getExtension("ANGLE_instanced_arrays")) throw new Error("no WebGL");
     this.layers = [];
     this.moved = moved;
+    this.share = 1;
     canvas.addEventListener("webglcontextlost", (event) => event.preventDefault());
     canvas.addEventListener("webglcontextrestored", () => {
       this.layers.forEach(({ series }) => series.context(null).context(this.gl));
@@ -76,7 +80,24 @@ export class Plot {
     this.size = [wide, high];
     this.ratio = window.devicePixelRatio || 1;
     this.grow = this.ratio * Math.min(4, zoom.k ** 0.4);
+    this.pace();
     this.draw();
+  }
+
+  /**
+   * While the map moves and frames take too long (no GPU), a share of the points is drawn, and all
+   * again at rest. Rows are sorted by id, a hash, so the first of them are a fair choice.
+   */
+  pace() {
+    const now = performance.now(), took = now - (this.last ?? now);
+    this.last = now;
+    if (this.moving && took > SLOW) this.share = Math.max(0.1, this.share * 0.75);
+    else if (this.moving && took < FAST) this.share = Math.min(1, this.share * 1.1);
+    clearTimeout(this.moving);
+    this.moving = setTimeout(() => {
+      this.moving = 0;
+      this.draw();
+    }, REST);
   }
 
   /** Left, right, lower and upper end of what is in view. */
@@ -106,7 +127,9 @@ export class Plot {
     gl.enable(gl.BLEND);
     gl.blendFuncSeparate(gl.SRC_ALPHA, gl.ONE_MINUS_SRC_ALPHA, gl.ONE, gl.ONE_MINUS_SRC_ALPHA);
     // The scales add to the shaders that they are given, so each frame begins with fresh ones.
-    this.layers.forEach(({ series, shape, rows }) =>
-      series.type(symbol(shape)).xScale(linear(left, right)).yScale(linear(low, upper))(rows.length));
+    this.layers.forEach(({ series, shape, rows }) => {
+      const count = this.moving ? Math.min(rows.length, Math.max(ENOUGH, Math.ceil(rows.length * this.share))) : rows.length;
+      series.type(symbol(shape)).xScale(linear(left, right)).yScale(linear(low, upper))(count);
+    });
   }
 }
