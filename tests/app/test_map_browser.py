@@ -14,6 +14,7 @@ from annoloop.atlas import Atlas
 from annoloop.desk import Desk
 from annoloop.project import Project
 from annoloop.results_label import Work
+from annoloop.results_map import SampleMap
 from annoloop.store.vectors import VectorStore
 from tests.app.conftest import CLASSES, HOSTILE, Server
 from tests.app.test_browser import drag, serious, tab  # noqa: F401 (a fixture)
@@ -61,12 +62,16 @@ def place(page: Any, point: tuple[float, float]) -> tuple[float, float]:
     return float(x), float(y)
 
 
+def spot_of(page: Any, found: SampleMap, at: Any) -> tuple[float, float]:
+    """A row's, or a place's, spot on the screen: the page fits all points into -1 … 1."""
+    half = np.ptp(found.points, axis=0).max() / 2
+    centre = (found.points.min(axis=0) + found.points.max(axis=0)) / 2
+    point = found.points[at] if isinstance(at, int) else np.array(at)
+    return place(page, tuple((point - centre) / half))
+
+
 def middle(project: Project, page: Any, crowd: int) -> tuple[float, float]:
-    """The middle of a crowd on the screen: the page fits all points into -1 … 1."""
-    points = Atlas(project).samples().points
-    half = np.ptp(points, axis=0).max() / 2
-    centre = (points.min(axis=0) + points.max(axis=0)) / 2
-    return place(page, tuple((np.array(CROWDS[crowd]) - centre) / half))
+    return spot_of(page, Atlas(project).samples(), CROWDS[crowd])
 
 
 def colours(page: Any) -> set[tuple[int, ...]]:
@@ -220,9 +225,7 @@ def test_the_pointer_shows_what_it_is_on_and_a_click_lists_it(
     begin(tab, server)
     found = Atlas(project).samples()
     row = found.paths.index(crowds[2][0])
-    half = np.ptp(found.points, axis=0).max() / 2
-    centre = (found.points.min(axis=0) + found.points.max(axis=0)) / 2
-    x, y = place(tab, tuple((found.points[row] - centre) / half))
+    x, y = spot_of(tab, found, row)
     tab.mouse.move(x, y)
     tab.wait_for_selector("#card:not([hidden])")
     assert tab.inner_text("#card b") == crowds[2][0]
@@ -249,6 +252,36 @@ def test_the_wheel_zooms_about_the_pointer(
     assert middle(project, tab, 1) == pytest.approx((x, y), abs=0.5)
     left, right, *_ = map(float, tab.get_attribute("#map", "data-view").split())
     assert right - left < 2
+
+
+def test_two_fingers_zoom_and_a_tap_lists(
+    server: Server, project: Project, crowds: dict[int, list[str]], chromium: Any
+) -> None:
+    context = chromium.new_context(viewport={"width": 390, "height": 800}, has_touch=True)
+    page = context.new_page()
+    begin(page, server)
+    x, y = middle(project, page, 2)
+    touch = context.new_cdp_session(page)
+
+    def fingers(kind: str, apart: float | None) -> None:
+        ends = [] if apart is None else [x - apart, x + apart]
+        points = [{"x": one, "y": y, "id": at} for at, one in enumerate(ends)]
+        touch.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+
+    fingers("touchStart", 20)
+    for apart in range(25, 85, 5):
+        fingers("touchMove", apart)
+    fingers("touchEnd", None)
+    still(page)
+    left, right, *_ = map(float, page.get_attribute("#map", "data-view").split())
+    assert 2 / 5 < right - left < 2 / 2.5  # of 2 at first; four times as far apart
+    assert middle(project, page, 2) == pytest.approx((x, y), abs=2)
+    found = Atlas(project).samples()
+    row = found.paths.index(crowds[2][3])
+    page.touchscreen.tap(*spot_of(page, found, row))
+    page.wait_for_selector("#chosen li")
+    assert listed(page) == [crowds[2][3]]
+    context.close()
 
 
 def test_names_that_are_code_are_words(

@@ -16,6 +16,7 @@ let map = null, plot = null, groups = [], hidden = new Set(), chosen = [], hover
 function tell(text) {
   $("message").hidden = !text;
   $("message").textContent = text || "";
+  $("loading").hidden = true;
 }
 
 const colour = (style) => (dark.matches ? style.dark : style.light);
@@ -245,6 +246,7 @@ async function begin() {
     $(id).addEventListener("click", act);
   }
   $("facet").disabled = false;
+  tell("");
   recolour();
   $("map").dataset.ready = "yes";
 }
