@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from annoloop.errors import VectorError
+from annoloop.errors import DependencyError, VectorError
 
 KEPT = 50
 """Directions that PCA keeps: more cost time and change no neighbour that a plane could show."""
@@ -28,10 +28,11 @@ def layout(
     names: Sequence[str] | None = None,
     progress: Told = lambda _done, _total, _what: None,
 ) -> NDArray[np.float32]:
-    """Points (n, 2) of vectors (n, d), by the angle between them; the same for the same seed.
+    """Points (n, 2) of vectors (n, d), by the angle between them.
 
-    The same holds for one version of the libraries on one kind of processor. Raises VectorError
-    naming the first vector (by `names`, else by row) that is not finite.
+    The same for the same seed, by the same libraries on the same kind of processor. Raises
+    VectorError naming the first vector (by `names`, else by row) that is not finite, and
+    DependencyError where PaCMAP has nowhere to keep what it compiles.
     """
     if vectors.ndim != 2:
         raise VectorError(
@@ -79,8 +80,14 @@ def _reduced(rows: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def _pacmap(rows: NDArray[np.float32], seed: int) -> NDArray[np.float32]:
     import faiss
-    from pacmap import pacmap
 
+    try:
+        from pacmap import pacmap
+    except RuntimeError as error:  # numba's: it compiles when it is imported, and keeps the result
+        raise DependencyError(
+            f"PaCMAP cannot keep its compiled kernels ({error})",
+            fix="Set NUMBA_CACHE_DIR to a folder that may be written, and run it again.",
+        ) from error
     # It logs that it was given a seed, and leaves faiss with one thread.
     pacmap.logger.disabled = True
     threads = faiss.omp_get_max_threads()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import faiss
 import numpy as np
 import pytest
@@ -103,3 +106,16 @@ def test_progress_ends_where_it_said(n: int) -> None:
     layout(crowds(n)[0], seed=0, progress=lambda *one: told.append(one))
     assert told[0][0] == 0
     assert told[-1][0] == told[-1][1] == 3
+
+
+def test_where_nothing_may_be_kept_the_fix_is_named() -> None:
+    code = (
+        "from numba.core import caching\n"
+        "caching.CacheImpl._locator_classes = []\n"  # a user without a home, files of another's
+        "import numpy as np\n"
+        "from annoloop.core.layout import layout\n"
+        "layout(np.random.default_rng(0).normal(size=(40, 3)).astype('f4'), seed=0)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "DependencyError: PaCMAP cannot keep its compiled kernels" in done.stderr
+    assert "NUMBA_CACHE_DIR" in done.stderr
