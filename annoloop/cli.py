@@ -120,6 +120,16 @@ def embed(
     show(open_project(project, overrides).embed(), as_json=json)
 
 
+@app.command("map")
+def map_(
+    again: Annotated[bool, typer.Option(help="Also where every image has its place.")] = False,
+    project: Folder = HERE,
+    json: Json = False,
+) -> None:
+    """A place in the plane for every image, for the map of `annoloop app`."""
+    show(open_project(project).map(again=again), as_json=json)
+
+
 @app.command()
 def score(project: Folder = HERE, json: Json = False) -> None:
     """Coverage scores of the unlabeled pool, given what is labelled."""

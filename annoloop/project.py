@@ -15,6 +15,7 @@ from annoloop import (
     results_failures,
     results_fiftyone,
     results_golden,
+    results_map,
     results_models,
     settings,
 )
@@ -121,6 +122,13 @@ class Project(Views):
 
         with self._alone("score") as context:
             return score.score(context)
+
+    def map(self, *, again: bool = False) -> results_map.MapResult:
+        """A place in the plane for every image, kept until there are new ones."""
+        from annoloop.steps import map as lay_out
+
+        with self._alone("map") as context:
+            return lay_out.lay_out(context, again=again)
 
     # --- batches ----------------------------------------------------------------------------------
 

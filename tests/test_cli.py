@@ -22,6 +22,7 @@ VERBS = [
     "ingest",
     "split",
     "embed",
+    "map",
     "score",
     "select",
     "batch-list",

@@ -30,6 +30,7 @@ WALK: tuple[tuple[str, dict[str, Any], str | None], ...] = (
     ("split", {}, "split"),
     ("embed", {}, "embed"),
     ("score", {}, "score"),
+    ("map", {}, "map"),
     ("select", {"size": 4}, "select"),
     ("annotate_import", {"batch": "v0", "annotator": "ann"}, "annotate import"),
     ("annotate_close", {"batch": "v0"}, "annotate close"),

@@ -83,6 +83,7 @@ OFFERS: tuple[Offer, ...] = (
     ),
     Offer("split", "split", "Assign and lock test, val, golden and pool; report leaks."),
     Offer("embed", "embed", "A vector for every image that has none yet."),
+    Offer("map", "map", "A place on the map for every image: those that look alike lie together."),
     Offer("score", "score", "Coverage scores of the unlabeled pool, given what is labelled."),
     Offer(
         "select",

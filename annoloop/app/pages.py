@@ -22,6 +22,7 @@ NAVIGATION: tuple[tuple[str, str], ...] = (
     ("/label", "Label"),
     ("/failures", "Failures"),
     ("/batches", "Batches"),
+    ("/map", "Map"),
     ("/golden", "Golden"),
     ("/history", "History"),
 )

@@ -16,6 +16,7 @@ from starlette.staticfiles import StaticFiles
 
 from annoloop import errors, report
 from annoloop.app import dashboard, label, overview
+from annoloop.app import map as map_page
 from annoloop.app.guard import LOOPBACK, Guard, Keys
 from annoloop.app.jobs import Jobs
 from annoloop.app.pages import Pages, routes
@@ -69,6 +70,7 @@ def make_app(project: Project, *, port: int, keys: Keys | None = None) -> Guard:
             *overview.routes(project, pages, jobs),
             *dashboard.routes(project, pages),
             *label.routes(project, pages),
+            *map_page.routes(project, pages),
             Route("/static/parts.css", lambda _: FileResponse(PARTS)),
             Mount("/static", StaticFiles(directory=STATIC)),
         ],

@@ -24,6 +24,7 @@ REQUIRED = (
     "scikit-learn",
     "opencv-python-headless",
     "faiss-cpu",
+    "pacmap",
     "hotcoco",
     "pylance",
     "pyarrow",

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-KINDS = ("vectors", "fingerprints", "scores", "predictions")
+KINDS = ("vectors", "fingerprints", "scores", "predictions", "points")
 """The folders of data sets that are derived."""
 SEEN = "mirror"
 """The folder of what another tool showed: small, and nobody could compute it again."""
@@ -174,6 +174,35 @@ class VectorStore:
         table = _table(data)
         rows = zip(table["id"].to_pylist(), table["states"].to_pylist(), strict=True)
         return {key: tuple(states) for key, states in rows}
+
+    # --- points of the map, by content hash -----------------------------------------------------
+
+    def write_points(
+        self, name: str, keys: Sequence[str], points: NDArray[np.float32], about: Mapping[str, Any]
+    ) -> None:
+        """Replace the points (n, 2) that the vectors `name` lie at on the map, as one version."""
+        import pyarrow as pa
+
+        x, y = np.asarray(points, dtype=np.float32).T
+        columns = {"key": pa.array(list(keys), pa.string()), "x": pa.array(x), "y": pa.array(y)}
+        self._append("points", name, columns, about=about, replace=True)
+
+    def load_points(
+        self, name: str, keys: Sequence[str]
+    ) -> tuple[NDArray[np.float32], dict[str, Any]] | None:
+        """Points in the order of `keys`, (n, 2), NaN where a key has none, and what they are of.
+
+        None if the vectors `name` have no map yet.
+        """
+        data = self._open("points", name)
+        if data is None:
+            return None
+        table = _table(data, ["x", "y"])
+        stored = np.column_stack([table["x"].to_numpy(), table["y"].to_numpy()])
+        places = self._places(data, keys)
+        found = np.full((len(keys), 2), np.nan, dtype=np.float32)
+        found[places >= 0] = stored[places[places >= 0]]
+        return found, json.loads((data.schema.metadata or {}).get(b"about", b"{}"))
 
     # --- predictions, by model and sample id --------------------------------------------------
 

@@ -135,3 +135,22 @@ def test_what_another_process_wrote_meanwhile_is_seen(tmp_path: Path) -> None:
     other.add_vectors("pixels-v1", ["d"], ROWS[:1])
     np.testing.assert_array_equal(mine.load_vectors("pixels-v1", ["b", "c"]), ROWS[::-1])
     assert mine.having("pixels-v1", ["a", "c"]).tolist() == [False, True]
+
+
+def test_places_on_the_map_are_replaced_whole_and_come_back_in_the_order_asked(
+    tmp_path: Path,
+) -> None:
+    store = VectorStore(tmp_path)
+    assert store.load_points("pixels-v1", ["a"]) is None
+    store.write_points("pixels-v1", ["a", "b"], ROWS[:, :2], {"at": "first"})
+    points, about = store.load_points("pixels-v1", ["b", "z", "a", "b"]) or (None, None)
+    np.testing.assert_array_equal(points, [[4, 5], [np.nan, np.nan], [0, 1], [4, 5]])
+    assert about == {"at": "first"}
+    store.write_points("pixels-v1", ["c"], ROWS[:1, 2:], {"at": "second"})
+    points, about = store.load_points("pixels-v1", ["a", "c"]) or (None, None)
+    np.testing.assert_array_equal(points, [[np.nan, np.nan], [2, 3]])
+    assert about == {"at": "second"}
+    assert store.load_points("pixels-v1", []) is not None
+    copied = store.copy_to(tmp_path / "copy", models=())
+    assert copied == ["points/pixels-v1.lance"]
+    assert (VectorStore(tmp_path / "copy").load_points("pixels-v1", ["c"]) or (0, 0))[1] == about

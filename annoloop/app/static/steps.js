@@ -37,7 +37,7 @@ async function follow() {
     await wait(AGAIN_MS);
   }
   // The page that the server writes knows what is next now.
-  location.replace("/#job");
+  location.hash = "job";
   location.reload();
 }
 
