@@ -18,6 +18,7 @@ from annoloop.steps.context import Context
 from annoloop.steps.manifest import MANIFEST
 from annoloop.store import iterations, samples
 from annoloop.store.db import Store, row_counts
+from annoloop.store.vectors import SEEN
 
 ABOUT = "backup.json"
 DATABASE = "annoloop.db"
@@ -52,6 +53,7 @@ def backup(context: Context, out: Path, *, derived: bool = False) -> BackupResul
         if locked:
             shutil.copyfile(context.folder / MANIFEST, part / MANIFEST)
         copied = _derived(context, part, models) if derived else ()
+        context.vectors.copy_to(part, models=(), kinds=(SEEN,))
         about = {
             "annoloop": version("annoloop"),
             "at": at,

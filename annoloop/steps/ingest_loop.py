@@ -57,7 +57,7 @@ def ingest_loop(
         classes=made.classes,
         refused=(*bad, *found.twice),
         problems=(*made.boxes.drawings.problems, *late),
-        notes=(*found.loop.notes, *vectors, *made.notes),
+        notes=(*(() if found.known else found.loop.notes), *vectors, *made.notes),
     )
 
 

@@ -64,7 +64,7 @@ def sync(context: Context, mirror: Mirror, *, force: bool = False) -> SyncResult
         context.vectors.write_seen({**seen, **plan.seen})
     tags = {key for ids in (*plan.add.values(), *plan.remove.values()) for key in ids}
     return SyncResult(
-        dataset=mirror.read_loop().name,
+        dataset=str(context.settings.fiftyone.dataset),
         changed={
             "tags": len(tags),
             **{name: len(values) for name, values in plan.values.items()},

@@ -19,8 +19,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-KINDS = ("vectors", "fingerprints", "scores", "predictions", "mirror")
-"""The folders of data sets, all derived."""
+KINDS = ("vectors", "fingerprints", "scores", "predictions")
+"""The folders of data sets that are derived."""
+SEEN = "mirror"
+"""The folder of what another tool showed: small, and nobody could compute it again."""
 
 _CONFLICT = re.compile(r"commit conflict|already exists", re.IGNORECASE)
 
@@ -163,10 +165,10 @@ class VectorStore:
             "id": pa.array(list(seen), pa.string()),
             "states": pa.array([list(s) for s in seen.values()], pa.list_(pa.string())),
         }
-        self._append("mirror", "seen", columns, replace=True)
+        self._append(SEEN, "seen", columns, replace=True)
 
     def load_seen(self) -> dict[str, tuple[str, ...]]:
-        data = self._open("mirror", "seen")
+        data = self._open(SEEN, "seen")
         if data is None:
             return {}
         table = _table(data)
@@ -207,13 +209,15 @@ class VectorStore:
             for key, found in rows
         }
 
-    def copy_to(self, folder: Path, *, models: Collection[str]) -> list[str]:
+    def copy_to(
+        self, folder: Path, *, models: Collection[str], kinds: Collection[str] = KINDS
+    ) -> list[str]:
         """Copy the newest version of every data set, predictions only of `models`; their names."""
         import lance
 
         wanted = {self._file("predictions", model) for model in models}
         copied = []
-        for file in sorted(f for kind in KINDS for f in (self.folder / kind).glob("*.lance")):
+        for file in sorted(f for kind in kinds for f in (self.folder / kind).glob("*.lance")):
             if not _written(file) or (file.parent.name == "predictions" and file not in wanted):
                 continue
             target = folder / file.relative_to(self.folder)

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from annoloop import foreign
+from annoloop.adapters.fiftyone.boxes import drawn_of
 from annoloop.adapters.fiftyone.dataset import (
     CHUNK,
     HISTORY,
@@ -55,8 +56,11 @@ class FiftyoneReader:
         self._view, self._labels = view, labels
 
     def read(self, source: Path) -> ForeignDataset:
-        """The images with their reference boxes; sizes are those that `metadata` says, or the
-        files'."""
+        """The images with their reference boxes; the name of the dataset is the source.
+
+        Paths are those of the files without the first slash. Raises InputError where there is no
+        such dataset, or a file or a box is broken.
+        """
         from annoloop.core.shares import to_pixels
         from annoloop.images import size
 
@@ -273,7 +277,12 @@ class FiftyoneLoop:
         return foreign.class_names(list(named), where)
 
     def _left(self) -> Iterator[str]:
-        """What this dataset has and a project does not take over."""
+        """What to know of this dataset, and what of it a project does not take over."""
+        if not self._found.dataset.persistent:
+            yield (
+                "the dataset is not persistent: FiftyOne deletes it at its next start, unless "
+                "`dataset.persistent = True`"
+            )
         for field in (self._labels, self._human):
             if not self._found.has(field):
                 continue
@@ -299,7 +308,9 @@ class FiftyoneLoop:
             for place, field in enumerate(fields):
                 rows = zip(keys, *columns[3 * place : 3 * place + 3], strict=True)
                 drawn[field] = [
-                    _drawn(names, boxes, crowds, where=f"`{field}` of {self._files.get(key, key)}")
+                    drawn_of(
+                        names, boxes, crowds, where=f"`{field}` of {self._files.get(key, key)}"
+                    )
                     for key, names, boxes, crowds in rows
                 ]
             nobody: list[tuple[Drawn, ...] | None] = [None] * len(keys)
@@ -367,26 +378,6 @@ def _side(file: str, tags: Sequence[str], views: set[Split] | tuple[()]) -> Spli
 
 def _finite(score: Any) -> float | None:
     return None if score is None or not math.isfinite(score) else float(score)
-
-
-def _drawn(names: Any, boxes: Any, crowds: Any, *, where: str) -> tuple[Drawn, ...] | None:
-    if names is None:
-        return None
-    made = []
-    for name, box, crowd in zip(names, boxes, crowds, strict=True):
-        if not isinstance(name, str):
-            raise InputError(f"{where}: an object has no label", fix="Give it one, or remove it.")
-        try:
-            x, y, w, h = (float(value) for value in box)
-        except (TypeError, ValueError):
-            x = y = w = h = math.nan
-        if not all(map(math.isfinite, (x, y, w, h))):
-            raise InputError(
-                f"{where}: the box of an object {name!r} is {box!r:.80}",
-                fix="FiftyOne's boxes are four shares of the image: x, y, width, height.",
-            )
-        made.append(Drawn(name, (x, y, w, h), bool(crowd)))
-    return tuple(made)
 
 
 def _changed(name: str) -> BusyError:
