@@ -176,21 +176,23 @@ def _push_predictions(
 ) -> tuple[int, dict[str, Any], list[str]]:
     """The newest model's detections, once; those of somebody else's model stay."""
     known = None if found.model is None else context.vectors.load_predictions(found.model)
-    told = there.info.get(BY)
-    shown = told.get("predictions") if isinstance(told, Mapping) else None
-    if known is None or shown == found.model:
+    if known is None:
         return 0, {}, []
-    if there.predictions and shown is None and not force:
-        return 0, {}, ["`predictions` there are not of this project: left as they are"]
     key = {s.id: k for k, s in found.samples.items() if k in there.samples}
     some = [(key[i], boxes) for i, boxes in known.items() if i in key]
+    told = {"predictions": found.model, "predicted": len(some)}
+    shown = there.info.get(BY)
+    if shown == told:
+        return 0, {}, []
+    if there.predictions and not isinstance(shown, Mapping) and not force:
+        return 0, {}, ["`predictions` there are not of this project: left as they are"]
     for start in range(0, len(some), CHUNK):
         part = some[start : start + CHUNK]
         values = {k: detected(found.samples[k], boxes, found.classes) for k, boxes in part}
         mirror.push_values("predictions", values)
         context.progress(start + len(part), len(some), "pushing predictions")
     # Told last: a killed push is not told, and is made again.
-    return len(some), {BY: {"predictions": found.model}}, []
+    return len(some), {BY: told}, []
 
 
 # --- the whole ------------------------------------------------------------------------------------
