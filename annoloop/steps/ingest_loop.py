@@ -104,7 +104,9 @@ class Addition:
         if self.open_batch is None or sample.id not in self.waiting:
             return None
         said = self.found.said[sample.path].status
-        return (self.open_batch, said) if said in (Status.ANNOTATED, Status.SKIPPED) else None
+        unsure = said is Status.PENDING and sample.status is Status.SELECTED
+        done = unsure or said in (Status.ANNOTATED, Status.SKIPPED)
+        return (self.open_batch, said) if done else None
 
 
 def _add(found: Dataset, new: Sequence[Sample], classes: Sequence[str], *, adopt: bool) -> Taken:
@@ -153,7 +155,7 @@ def _add(found: Dataset, new: Sequence[Sample], classes: Sequence[str], *, adopt
         found,
         [s for path, s in found.known.items() if path in found.said and addition.answered_in(s)],
     )
-    told = boxes.drawings.notes() if found.known else boxes.notes()
+    told = boxes.notes(again=bool(found.known)) if answers or not found.known else ()
     notes = (*_notes(found, addition, answers), *told, *scored)
     return Taken(schema.classes, labeled, boxes, notes)
 

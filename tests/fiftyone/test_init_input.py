@@ -165,6 +165,12 @@ def test_broken_vectors_are_named_and_mended_ones_are_read_anew(
     assert rows_[:, 0].tolist() == [float(i) for i in range(30)]
 
 
+def test_vectors_that_are_none_are_refused(small: Any, tmp_path: Path) -> None:
+    small.delete_sample_field("embeddings")
+    small.set_values("embeddings", ["a name"] * 30)
+    refused(tmp_path / "p", small, VectorError, "are no vectors")
+
+
 def test_new_images_without_vectors_say_what_to_run(small: Any, tmp_path: Path) -> None:
     project, _ = init(tmp_path / "p", small)
     project.run(iterations=1, annotator="oracle")
@@ -332,22 +338,24 @@ def test_run_again_it_adds_nothing_and_after_a_change_what_is_new(
     init(tmp_path / "p", begun)
     Project(tmp_path / "p").ingest()
     assert rows(tmp_path / "p") == before
-    waiting = begun.match({"annotation_status": "selected"}).limit(3)
-    skipped, *done = waiting.values("id")
+    waiting = begun.match({"annotation_status": "selected"}).limit(4)
+    skipped, unsure, *done = waiting.values("id")
     adapter = FiftyoneDataset(begun)
     begun.set_values(
         "human_labels", {key: detections(fo, [("disc", BOX)]) for key in done}, key_field="id"
     )
     adapter.write_column(
-        "annotation_status", {skipped: "skipped", **dict.fromkeys(done, "annotated")}
+        "annotation_status",
+        {skipped: "skipped", unsure: "pending", **dict.fromkeys(done, "annotated")},
     )
     project = Project(tmp_path / "p")
     made = project.ingest()
-    assert any("3 answers to batch v1 came in" in note for note in made.notes)
+    assert any("4 answers to batch v1 came in" in note for note in made.notes)
     with project.store.read() as connection:
         answers = batches.newest(batches.load_annotations(connection, batch="v1"))
     found = stored(project)
     assert answers[found[skipped].id].answer is Answer.UNUSABLE
+    assert answers[found[unsure].id].answer is Answer.UNSURE
     assert {answers[found[key].id].answer for key in done} == {Answer.COMPLETE}
     assert project.ingest().notes == ()
     closed = project.annotate_close("v1")

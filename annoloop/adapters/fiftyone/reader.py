@@ -216,7 +216,7 @@ class FiftyoneLoop:
             known = Status.UNLABELED if status is None else Status(status)
         except ValueError as error:
             raise InputError(
-                f"`{STATUS}` of {one.file} is {status!r}",
+                f"`{STATUS}` of {one.file} is {status!r:.80}",
                 fix=f"Set it to one of {', '.join(Status)}.",
             ) from error
         kinds = [tag.removeprefix("failure:") for tag in tags if tag.startswith("failure:")]
@@ -328,7 +328,15 @@ class FiftyoneLoop:
         if not self._found.has(VECTORS):
             return None
         some = self._base.exists(VECTORS).limit(1).values(VECTORS)
-        self._width = len(some[0]) if some else None
+        if not some:
+            return None
+        shape = np.shape(some[0])
+        if len(shape) != 1 or not shape[0]:
+            raise VectorError(
+                f"`{VECTORS}` of dataset {self._found.name!r} are no vectors, but of shape {shape}",
+                fix="Keep one row of numbers a sample there, or rename the field.",
+            )
+        self._width = int(shape[0])
         return self._width
 
     def vectors(self, ids: Sequence[str]) -> tuple[list[str], NDArray[np.float32]]:
@@ -377,7 +385,7 @@ def _side(file: str, tags: Sequence[str], views: set[Split] | tuple[()]) -> Spli
 
 
 def _finite(score: Any) -> float | None:
-    return None if score is None or not math.isfinite(score) else float(score)
+    return float(score) if isinstance(score, int | float) and math.isfinite(score) else None
 
 
 def _changed(name: str) -> BusyError:
