@@ -63,15 +63,15 @@ def ingest_loop(
 
 def _remember(found: Dataset, some: Sequence[Sample]) -> None:
     """What the data set shows of these is seen: a `sync` may change it, and nothing else."""
-    if not some:
-        return
     vectors = found.context.vectors
-    seen = vectors.load_seen()
+    before = vectors.load_seen() if some else {}
+    seen = dict(before)
     for sample in some:
         one = found.said[sample.path]
         now = state(Shown(str(one.status), one.tags))
         seen[one.external_id] = tuple(dict.fromkeys((*seen.get(one.external_id, ()), now)))
-    vectors.write_seen(seen)
+    if seen != before:
+        vectors.write_seen(seen)
 
 
 def _not_locked(found: Dataset, new: Sequence[Sample]) -> tuple[list[Sample], list[Problem]]:
