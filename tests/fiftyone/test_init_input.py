@@ -284,6 +284,15 @@ def test_boxes_outside_their_image_are_dropped_and_listed(small: Any, tmp_path: 
     assert [(p.row, p.action) for p in made.ingest.problems] == [("box 1", "dropped")]
 
 
+def test_boxes_outside_an_annotated_image_are_refused(begun: Any, tmp_path: Path) -> None:
+    one = first(begun, "annotated:v0")
+    one["human_labels"] = detections(fo, [("disc", [-30.0, 5.0, 20.0, 20.0]), ("disc", BOX)])
+    one.save()
+    refused(tmp_path / "p", begun, InputError, "is annotated, and its box 1 is none: .* outside")
+    _, made = init(tmp_path / "p", begun, overrides={"images": {"skip_bad": True}})
+    assert [(p.row, p.action) for p in made.ingest.problems] == [("box 1", "dropped")]
+
+
 def test_a_sample_of_two_splits_and_a_locked_one_in_a_batch(begun: Any, tmp_path: Path) -> None:
     begun.match_tags("split:val").limit(1).tag_samples("batch:v1")
     refused(tmp_path / "p", begun, LockedSplitError, "is in val and in batch v1")
