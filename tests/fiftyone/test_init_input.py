@@ -25,8 +25,7 @@ from annoloop.errors import (
 from annoloop.project import Project
 from annoloop.records import Answer, Split, Status
 from annoloop.store import batches, db, samples
-from tests.fiftyone.shapes import DIM, bare, detections, drawn, notebook
-from tests.fiftyone.test_init import init, stored
+from tests.fiftyone.shapes import DIM, bare, detections, drawn, init, notebook, stored
 
 fo = pytest.importorskip(
     "fiftyone", reason="no FiftyOne with a database here: `make test-fiftyone`"

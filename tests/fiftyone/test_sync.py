@@ -17,8 +17,7 @@ from annoloop.errors import NotReadyError, ProjectError
 from annoloop.project import Project
 from annoloop.records import Half, Source, Split
 from annoloop.store import batches
-from tests.fiftyone.shapes import HEIGHT, WIDTH, bare, detections, notebook
-from tests.fiftyone.test_init import init, stored
+from tests.fiftyone.shapes import HEIGHT, WIDTH, bare, detections, init, notebook, stored
 
 fo = pytest.importorskip(
     "fiftyone", reason="no FiftyOne with a database here: `make test-fiftyone`"
