@@ -155,26 +155,6 @@ class VectorStore:
         about = json.loads((table.schema.metadata or {}).get(b"about", b"{}"))
         return table["id"].to_pylist(), table["score"].to_numpy(), about
 
-    # --- what a mirror showed, by external id --------------------------------------------------
-
-    def write_seen(self, seen: Mapping[str, Sequence[str]]) -> None:
-        """Replace what was seen or written of each sample in a data set of another tool."""
-        import pyarrow as pa
-
-        columns = {
-            "id": pa.array(list(seen), pa.string()),
-            "states": pa.array([list(s) for s in seen.values()], pa.list_(pa.string())),
-        }
-        self._append(SEEN, "seen", columns, replace=True)
-
-    def load_seen(self) -> dict[str, tuple[str, ...]]:
-        data = self._open(SEEN, "seen")
-        if data is None:
-            return {}
-        table = _table(data)
-        rows = zip(table["id"].to_pylist(), table["states"].to_pylist(), strict=True)
-        return {key: tuple(states) for key, states in rows}
-
     # --- predictions, by model and sample id --------------------------------------------------
 
     def write_predictions(
@@ -208,6 +188,26 @@ class VectorStore:
             key: tuple(Detection(int(c), (x, y, w, h), s) for c, x, y, w, h, s in found)
             for key, found in rows
         }
+
+    # --- what a mirror showed, by external id --------------------------------------------------
+
+    def write_seen(self, seen: Mapping[str, Sequence[str]]) -> None:
+        """Replace what was seen or written of each sample in a data set of another tool."""
+        import pyarrow as pa
+
+        columns = {
+            "id": pa.array(list(seen), pa.string()),
+            "states": pa.array([list(s) for s in seen.values()], pa.list_(pa.string())),
+        }
+        self._append(SEEN, "seen", columns, replace=True)
+
+    def load_seen(self) -> dict[str, tuple[str, ...]]:
+        data = self._open(SEEN, "seen")
+        if data is None:
+            return {}
+        table = _table(data)
+        rows = zip(table["id"].to_pylist(), table["states"].to_pylist(), strict=True)
+        return {key: tuple(states) for key, states in rows}
 
     def copy_to(
         self, folder: Path, *, models: Collection[str], kinds: Collection[str] = KINDS
