@@ -20,9 +20,7 @@ if TYPE_CHECKING:
 
 
 KINDS = ("vectors", "fingerprints", "scores", "predictions")
-"""The folders of data sets that are derived."""
-SEEN = "mirror"
-"""The folder of what another tool showed: small, and nobody could compute it again."""
+"""The folders of data sets, all derived."""
 
 _CONFLICT = re.compile(r"commit conflict|already exists", re.IGNORECASE)
 
@@ -30,6 +28,8 @@ FEW = 8
 """Up to one row in so many is picked from where it lies; for more all rows are read."""
 READ = 1 << 14
 """Rows read at once, so that no copy of all of them is held beside what was asked."""
+SEEN = "mirror"
+"""The folder of what another tool showed: small, and nobody could compute it again."""
 
 
 class VectorStore:
