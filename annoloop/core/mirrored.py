@@ -98,4 +98,4 @@ def _parts(state: str) -> tuple[str, frozenset[str]]:
 def further(there: Shown, wanted: Shown, picked: Sequence[Picked]) -> bool:
     """Whether people have answered there what waits here, in the open batch."""
     waits = wanted.status == Status.SELECTED and any(one.open for one in picked)
-    return waits and there.status in (Status.ANNOTATED, Status.SKIPPED)
+    return waits and there.status in (Status.ANNOTATED, Status.SKIPPED, Status.PENDING)

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 
-from annoloop.core.adoption import SKIPPED
 from annoloop.records import Annotation, Answer, Reference, Sample, Split, Status
 from annoloop.records_loop import LoopBoxes
 from annoloop.steps.drawn import Drawings
 
 ORIGIN = "fiftyone"
 """Origin of the answers that came with the data set; who gave them it does not say."""
+WHY = {Status.SKIPPED: "skipped in the dataset", Status.PENDING: "pending in the dataset"}
+"""What is said of those that were sent out and have no boxes to read."""
 
 
 class Boxes:
@@ -43,11 +44,10 @@ class Boxes:
                 self._unused += 1
             return None
         batch, status = found
-        skipped = status is Status.SKIPPED
-        labels = () if skipped else self.drawings.answer(boxes.human, sample)
-        self._silent += boxes.human is None and not skipped
-        kind = Answer.COMPLETE if boxes.human else Answer.EMPTY
-        kind = Answer.UNUSABLE if skipped else kind
+        labels = () if status in WHY else self.drawings.answer(boxes.human, sample)
+        self._silent += boxes.human is None and status not in WHY
+        done = Answer.COMPLETE if boxes.human else Answer.EMPTY
+        kind = {Status.SKIPPED: Answer.UNUSABLE, Status.PENDING: Answer.UNSURE}.get(status, done)
         self.answers.setdefault(batch, Counter()).update({str(kind): 1, "boxes": len(labels)})
         return Annotation(
             sample_id=sample.id,
@@ -55,7 +55,7 @@ class Boxes:
             annotator=ORIGIN,
             answer=kind,
             labels=labels,
-            why=SKIPPED if skipped else None,
+            why=WHY.get(status),
             origin=ORIGIN,
             at=self._at,
         )
@@ -70,10 +70,14 @@ class Boxes:
         labels = self.drawings.reference(trusted, sample)
         return None if labels is None else Reference(sample.id, labels, self._source)
 
-    def notes(self) -> tuple[str, ...]:
-        said = {
+    def notes(self, *, again: bool = False) -> tuple[str, ...]:
+        """What to say; `again` of answers alone, since the rest was said when it came."""
+        silent = {
             "annotated samples have no people's boxes, not even an empty list: taken as reviewed "
             "and empty, as their status says that somebody was done": self._silent,
+        }
+        said = {
+            **silent,
             "pool samples have people's boxes and are not annotated: the boxes stay there; once "
             "their status is `annotated`, `annoloop ingest` brings those of an open batch": (
                 self._unused
@@ -84,6 +88,6 @@ class Boxes:
             "people stay there": self._copies,
         }
         return (
-            *(f"{number} {text}" for text, number in said.items() if number),
+            *(f"{n} {text}" for text, n in (silent if again else said).items() if n),
             *self.drawings.notes(),
         )

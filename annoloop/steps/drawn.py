@@ -18,7 +18,8 @@ class Drawings:
     """Turns drawn boxes into labels and remembers what did not fit.
 
     `order` is class name → class id. Reference boxes of other classes are left out and counted, as
-    the schema says what is looked for; an answer with another class is refused, unless `skip_bad`.
+    the schema says what is looked for; an answer with another class, or with a box that is none, is
+    refused unless `skip_bad`.
     """
 
     def __init__(self, order: Mapping[str, int], *, skip_bad: bool) -> None:
@@ -53,7 +54,14 @@ class Drawings:
             for name in strange
         ]
         known = [one for one in given if one.name in self._order]
+        before = len(self.problems)
         labels = self._labels(known, sample)
+        if len(self.problems) > before and not self._skip_bad:
+            first = self.problems[before]
+            raise InputError(
+                f"{sample.path} is annotated, and its {first.row} is none: {first.what}",
+                fix="Mend it, or leave such boxes out with `--skip-bad`.",
+            )
         if known and not labels:
             raise InputError(
                 f"{sample.path}: is annotated, but none of its {len(known)} boxes lies in it",

@@ -63,15 +63,15 @@ def ingest_loop(
 
 def _remember(found: Dataset, some: Sequence[Sample]) -> None:
     """What the data set shows of these is seen: a `sync` may change it, and nothing else."""
-    if not some:
-        return
     vectors = found.context.vectors
-    seen = vectors.load_seen()
+    before = vectors.load_seen() if some else {}
+    seen = dict(before)
     for sample in some:
         one = found.said[sample.path]
         now = state(Shown(str(one.status), one.tags))
         seen[one.external_id] = tuple(dict.fromkeys((*seen.get(one.external_id, ()), now)))
-    vectors.write_seen(seen)
+    if seen != before:
+        vectors.write_seen(seen)
 
 
 def _not_locked(found: Dataset, new: Sequence[Sample]) -> tuple[list[Sample], list[Problem]]:
@@ -104,7 +104,9 @@ class Addition:
         if self.open_batch is None or sample.id not in self.waiting:
             return None
         said = self.found.said[sample.path].status
-        return (self.open_batch, said) if said in (Status.ANNOTATED, Status.SKIPPED) else None
+        unsure = said is Status.PENDING and sample.status is Status.SELECTED
+        done = unsure or said in (Status.ANNOTATED, Status.SKIPPED)
+        return (self.open_batch, said) if done else None
 
 
 def _add(found: Dataset, new: Sequence[Sample], classes: Sequence[str], *, adopt: bool) -> Taken:
@@ -153,7 +155,7 @@ def _add(found: Dataset, new: Sequence[Sample], classes: Sequence[str], *, adopt
         found,
         [s for path, s in found.known.items() if path in found.said and addition.answered_in(s)],
     )
-    told = boxes.drawings.notes() if found.known else boxes.notes()
+    told = boxes.notes(again=bool(found.known)) if answers or not found.known else ()
     notes = (*_notes(found, addition, answers), *told, *scored)
     return Taken(schema.classes, labeled, boxes, notes)
 

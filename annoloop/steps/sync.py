@@ -52,16 +52,15 @@ def sync(context: Context, mirror: Mirror, *, force: bool = False) -> SyncResult
     views, info, summary_conflicts = _summary(found, there, force=force)
     # Before anything is written, so that half of it is known as ours by whoever comes next.
     if plan.add or plan.remove or plan.values:
-        pending = {k: tuple(dict.fromkeys((*seen.get(k, ()), *s))) for k, s in plan.seen.items()}
-        context.vectors.write_seen({**seen, **pending})
+        context.vectors.write_seen({**seen, **_between(plan, there)})
     mirror.push_tags(plan.add, plan.remove)
     for name, values in plan.values.items():
         mirror.push_values(name, values)
     boxes, box_conflicts = _push_answers(context, mirror, found, there, force=force)
     predictions, told, notes = _push_predictions(context, mirror, found, there, force=force)
     mirror.push_summary(views, {**info, **told})
-    if plan.seen != seen:
-        context.vectors.write_seen({**seen, **plan.seen})
+    if (now := {**seen, **plan.seen}) != seen:
+        context.vectors.write_seen(now)
     tags = {key for ids in (*plan.add.values(), *plan.remove.values()) for key in ids}
     return SyncResult(
         dataset=str(context.settings.fiftyone.dataset),
@@ -109,6 +108,14 @@ def _plan(
             plan.conflicts.append(Problem(sample.path, "", what, "left as it is"))
     values = {name: column for name, column in plan.values.items() if column}
     return Plan(plan.add, plan.remove, values, plan.conflicts, plan.seen, ahead)
+
+
+def _between(plan: Plan, there: Mirrored) -> dict[str, tuple[str, ...]]:
+    """Both ends of the push, for each sample."""
+    return {
+        key: tuple(dict.fromkeys((state(there.samples[key]), *after)))
+        for key, after in plan.seen.items()
+    }
 
 
 def _differences(plan: Plan, key: str, now: Shown, wanted: Shown) -> None:
@@ -176,21 +183,23 @@ def _push_predictions(
 ) -> tuple[int, dict[str, Any], list[str]]:
     """The newest model's detections, once; those of somebody else's model stay."""
     known = None if found.model is None else context.vectors.load_predictions(found.model)
-    told = there.info.get(BY)
-    shown = told.get("predictions") if isinstance(told, Mapping) else None
-    if known is None or shown == found.model:
+    if known is None:
         return 0, {}, []
-    if there.predictions and shown is None and not force:
-        return 0, {}, ["`predictions` there are not of this project: left as they are"]
     key = {s.id: k for k, s in found.samples.items() if k in there.samples}
     some = [(key[i], boxes) for i, boxes in known.items() if i in key]
+    told = {"predictions": found.model, "predicted": len(some)}
+    shown = there.info.get(BY)
+    if shown == told:
+        return 0, {}, []
+    if there.predictions and not isinstance(shown, Mapping) and not force:
+        return 0, {}, ["`predictions` there are not of this project: left as they are"]
     for start in range(0, len(some), CHUNK):
         part = some[start : start + CHUNK]
         values = {k: detected(found.samples[k], boxes, found.classes) for k, boxes in part}
         mirror.push_values("predictions", values)
         context.progress(start + len(part), len(some), "pushing predictions")
     # Told last: a killed push is not told, and is made again.
-    return len(some), {BY: {"predictions": found.model}}, []
+    return len(some), {BY: told}, []
 
 
 # --- the whole ------------------------------------------------------------------------------------

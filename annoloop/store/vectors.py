@@ -20,9 +20,7 @@ if TYPE_CHECKING:
 
 
 KINDS = ("vectors", "fingerprints", "scores", "predictions", "points")
-"""The folders of data sets that are derived."""
-SEEN = "mirror"
-"""The folder of what another tool showed: small, and nobody could compute it again."""
+"""The folders of data sets, all derived."""
 
 _CONFLICT = re.compile(r"commit conflict|already exists", re.IGNORECASE)
 
@@ -30,6 +28,8 @@ FEW = 8
 """Up to one row in so many is picked from where it lies; for more all rows are read."""
 READ = 1 << 14
 """Rows read at once, so that no copy of all of them is held beside what was asked."""
+SEEN = "mirror"
+"""The folder of what another tool showed: small, and nobody could compute it again."""
 
 
 class VectorStore:
@@ -155,26 +155,6 @@ class VectorStore:
         about = json.loads((table.schema.metadata or {}).get(b"about", b"{}"))
         return table["id"].to_pylist(), table["score"].to_numpy(), about
 
-    # --- what a mirror showed, by external id --------------------------------------------------
-
-    def write_seen(self, seen: Mapping[str, Sequence[str]]) -> None:
-        """Replace what was seen or written of each sample in a data set of another tool."""
-        import pyarrow as pa
-
-        columns = {
-            "id": pa.array(list(seen), pa.string()),
-            "states": pa.array([list(s) for s in seen.values()], pa.list_(pa.string())),
-        }
-        self._append(SEEN, "seen", columns, replace=True)
-
-    def load_seen(self) -> dict[str, tuple[str, ...]]:
-        data = self._open(SEEN, "seen")
-        if data is None:
-            return {}
-        table = _table(data)
-        rows = zip(table["id"].to_pylist(), table["states"].to_pylist(), strict=True)
-        return {key: tuple(states) for key, states in rows}
-
     # --- points of the map, by content hash -----------------------------------------------------
 
     def write_points(
@@ -237,6 +217,26 @@ class VectorStore:
             key: tuple(Detection(int(c), (x, y, w, h), s) for c, x, y, w, h, s in found)
             for key, found in rows
         }
+
+    # --- what a mirror showed, by external id --------------------------------------------------
+
+    def write_seen(self, seen: Mapping[str, Sequence[str]]) -> None:
+        """Replace what was seen or written of each sample in a data set of another tool."""
+        import pyarrow as pa
+
+        columns = {
+            "id": pa.array(list(seen), pa.string()),
+            "states": pa.array([list(s) for s in seen.values()], pa.list_(pa.string())),
+        }
+        self._append(SEEN, "seen", columns, replace=True)
+
+    def load_seen(self) -> dict[str, tuple[str, ...]]:
+        data = self._open(SEEN, "seen")
+        if data is None:
+            return {}
+        table = _table(data)
+        rows = zip(table["id"].to_pylist(), table["states"].to_pylist(), strict=True)
+        return {key: tuple(states) for key, states in rows}
 
     def copy_to(
         self, folder: Path, *, models: Collection[str], kinds: Collection[str] = KINDS

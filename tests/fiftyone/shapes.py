@@ -8,6 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from annoloop.project import Project
+from annoloop.records import Source
+from annoloop.store import samples
 from tests.conftest import draw_shapes
 
 WIDTH, HEIGHT, DIM = 80, 64, 16
@@ -41,14 +44,14 @@ def bare(fo: Any, root: Path, *, scenes: int = 60, vectors: bool = False) -> Any
     """Images and `ground_truth`, and nothing else unless `embeddings` are asked for."""
     rng = np.random.default_rng(0)
     dataset = fo.Dataset()
-    samples = []
+    added = []
     for path, boxes in sorted(drawn(root, scenes=scenes).items()):
         one = fo.Sample(filepath=str(root / "images" / path))
         one["ground_truth"] = detections(fo, boxes)
         if vectors:
             one["embeddings"] = rng.normal(size=DIM).astype(np.float32)
-        samples.append(one)
-    dataset.add_samples(samples, progress=False)
+        added.append(one)
+    dataset.add_samples(added, progress=False)
     return dataset
 
 
@@ -66,7 +69,7 @@ def notebook(fo: Any, root: Path) -> Any:
     rng = np.random.default_rng(1)
     truth = drawn(root)
     dataset = fo.Dataset()
-    samples, pool = [], []
+    added, pool = [], []
     for path, boxes in sorted(truth.items()):
         scene = int(path[6:9])
         one = fo.Sample(filepath=str(root / "images" / path), tags=[f"split:{side_of(scene)}"])
@@ -78,7 +81,7 @@ def notebook(fo: Any, root: Path) -> Any:
             one["human_labels"] = detections(fo, boxes)
         if side_of(scene) == "pool":
             pool.append((one, boxes))
-        samples.append(one)
+        added.append(one)
     for place, (one, boxes) in enumerate(pool[:12]):
         source = "coverage"
         status = "skipped" if place == 0 else "pending" if place == 1 else "annotated"
@@ -98,7 +101,7 @@ def notebook(fo: Any, root: Path) -> Any:
         one.tags.append("annotated:v1" if done else "to_annotate")
         if done:
             one["human_labels"] = detections(fo, boxes)
-    dataset.add_samples(samples, progress=False)
+    dataset.add_samples(added, progress=False)
     val = dataset.match_tags("split:val").limit(5)
     val.tag_samples("failure:high_fn")
     for view, tag in (
@@ -123,3 +126,16 @@ def notebook(fo: Any, root: Path) -> Any:
     dataset.info["eval_v0"] = {"mAP": 0.25, "train_samples": 10, "val_samples": 30}
     dataset.save()
     return dataset
+
+
+def init(folder: Path, dataset: Any, **more: Any) -> tuple[Project, Any]:
+    overrides = more.pop("overrides", None)
+    group = more.pop("group", "none")
+    source = Source(dataset=dataset if isinstance(dataset, str) else dataset.name, **more)
+    return Project.init(folder, source, overrides=overrides, group=group)
+
+
+def stored(project: Project) -> dict[str, Any]:
+    """Samples by FiftyOne's id."""
+    with project.store.read() as connection:
+        return {s.external_id: s for s in samples.load(connection)}

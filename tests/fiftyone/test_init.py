@@ -11,10 +11,9 @@ import numpy as np
 import pytest
 
 import annoloop.fiftyone as loop
-from annoloop.project import Project
-from annoloop.records import Answer, BatchKind, Half, Source, Split, Status
+from annoloop.records import Answer, BatchKind, Half, Split, Status
 from annoloop.store import batches, db, iterations, samples
-from tests.fiftyone.shapes import CLASSES, DIM, HEIGHT, WIDTH, bare, notebook
+from tests.fiftyone.shapes import CLASSES, DIM, HEIGHT, WIDTH, bare, init, notebook, stored
 
 fo = pytest.importorskip(
     "fiftyone", reason="no FiftyOne with a database here: `make test-fiftyone`"
@@ -33,19 +32,6 @@ def fresh(tmp_path: Path) -> Iterator[Any]:
     made = bare(fo, tmp_path / "data")
     yield made
     made.delete()
-
-
-def init(folder: Path, dataset: Any, **more: Any) -> tuple[Project, Any]:
-    overrides = more.pop("overrides", None)
-    group = more.pop("group", "none")
-    source = Source(dataset=dataset if isinstance(dataset, str) else dataset.name, **more)
-    return Project.init(folder, source, overrides=overrides, group=group)
-
-
-def stored(project: Project) -> dict[str, Any]:
-    """Samples by FiftyOne's id."""
-    with project.store.read() as connection:
-        return {s.external_id: s for s in samples.load(connection)}
 
 
 def test_what_the_notebooks_did_is_adopted_to_the_row(begun: Any, tmp_path: Path) -> None:

@@ -25,8 +25,7 @@ from annoloop.errors import (
 from annoloop.project import Project
 from annoloop.records import Answer, Split, Status
 from annoloop.store import batches, db, samples
-from tests.fiftyone.shapes import DIM, bare, detections, drawn, notebook
-from tests.fiftyone.test_init import init, stored
+from tests.fiftyone.shapes import DIM, bare, detections, drawn, init, notebook, stored
 
 fo = pytest.importorskip(
     "fiftyone", reason="no FiftyOne with a database here: `make test-fiftyone`"
@@ -165,6 +164,12 @@ def test_broken_vectors_are_named_and_mended_ones_are_read_anew(
     assert rows_[:, 0].tolist() == [float(i) for i in range(30)]
 
 
+def test_vectors_that_are_none_are_refused(small: Any, tmp_path: Path) -> None:
+    small.delete_sample_field("embeddings")
+    small.set_values("embeddings", ["a name"] * 30)
+    refused(tmp_path / "p", small, VectorError, "are no vectors")
+
+
 def test_new_images_without_vectors_say_what_to_run(small: Any, tmp_path: Path) -> None:
     project, _ = init(tmp_path / "p", small)
     project.run(iterations=1, annotator="oracle")
@@ -278,6 +283,15 @@ def test_boxes_outside_their_image_are_dropped_and_listed(small: Any, tmp_path: 
     assert [(p.row, p.action) for p in made.ingest.problems] == [("box 1", "dropped")]
 
 
+def test_boxes_outside_an_annotated_image_are_refused(begun: Any, tmp_path: Path) -> None:
+    one = first(begun, "annotated:v0")
+    one["human_labels"] = detections(fo, [("disc", [-30.0, 5.0, 20.0, 20.0]), ("disc", BOX)])
+    one.save()
+    refused(tmp_path / "p", begun, InputError, "is annotated, and its box 1 is none: .* outside")
+    _, made = init(tmp_path / "p", begun, overrides={"images": {"skip_bad": True}})
+    assert [(p.row, p.action) for p in made.ingest.problems] == [("box 1", "dropped")]
+
+
 def test_a_sample_of_two_splits_and_a_locked_one_in_a_batch(begun: Any, tmp_path: Path) -> None:
     begun.match_tags("split:val").limit(1).tag_samples("batch:v1")
     refused(tmp_path / "p", begun, LockedSplitError, "is in val and in batch v1")
@@ -332,22 +346,24 @@ def test_run_again_it_adds_nothing_and_after_a_change_what_is_new(
     init(tmp_path / "p", begun)
     Project(tmp_path / "p").ingest()
     assert rows(tmp_path / "p") == before
-    waiting = begun.match({"annotation_status": "selected"}).limit(3)
-    skipped, *done = waiting.values("id")
+    waiting = begun.match({"annotation_status": "selected"}).limit(4)
+    skipped, unsure, *done = waiting.values("id")
     adapter = FiftyoneDataset(begun)
     begun.set_values(
         "human_labels", {key: detections(fo, [("disc", BOX)]) for key in done}, key_field="id"
     )
     adapter.write_column(
-        "annotation_status", {skipped: "skipped", **dict.fromkeys(done, "annotated")}
+        "annotation_status",
+        {skipped: "skipped", unsure: "pending", **dict.fromkeys(done, "annotated")},
     )
     project = Project(tmp_path / "p")
     made = project.ingest()
-    assert any("3 answers to batch v1 came in" in note for note in made.notes)
+    assert any("4 answers to batch v1 came in" in note for note in made.notes)
     with project.store.read() as connection:
         answers = batches.newest(batches.load_annotations(connection, batch="v1"))
     found = stored(project)
     assert answers[found[skipped].id].answer is Answer.UNUSABLE
+    assert answers[found[unsure].id].answer is Answer.UNSURE
     assert {answers[found[key].id].answer for key in done} == {Answer.COMPLETE}
     assert project.ingest().notes == ()
     closed = project.annotate_close("v1")

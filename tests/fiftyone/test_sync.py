@@ -17,8 +17,7 @@ from annoloop.errors import NotReadyError, ProjectError
 from annoloop.project import Project
 from annoloop.records import Half, Source, Split
 from annoloop.store import batches
-from tests.fiftyone.shapes import HEIGHT, WIDTH, bare, detections, notebook
-from tests.fiftyone.test_init import init, stored
+from tests.fiftyone.shapes import HEIGHT, WIDTH, bare, detections, init, notebook, stored
 
 fo = pytest.importorskip(
     "fiftyone", reason="no FiftyOne with a database here: `make test-fiftyone`"
@@ -252,6 +251,47 @@ def test_a_crash_in_the_middle_is_repaired_by_the_next(
     for name in ("annotated", "selected", "pending", "skipped", "unlabeled"):
         assert getattr(theirs.pool, name) == getattr(ours.pool, name), name
     assert nothing(project.fiftyone_sync())
+
+
+def test_predictions_that_are_made_later_are_shown_too(small: Any, tmp_path: Path) -> None:
+    project, _ = init(tmp_path / "p", small)
+    project.run(iterations=1, annotator="oracle")
+    first = project.fiftyone_sync().changed["predictions"]
+    assert project.predict().images > first
+    assert project.fiftyone_sync().changed["predictions"] > first
+    assert nothing(project.fiftyone_sync())
+
+
+def test_groups_and_views(tmp_path: Path) -> None:
+    from tests.fiftyone.shapes import drawn
+
+    dataset = fo.Dataset()
+    dataset.add_group_field("rig", default="frame_0")
+    scenes: dict[str, Any] = {}
+    made = []
+    for path, boxes in sorted(drawn(tmp_path / "data", scenes=34).items()):
+        scene, frame = path.removesuffix(".png").split("/")
+        one = fo.Sample(filepath=str(tmp_path / "data" / "images" / path))
+        one["rig"] = scenes.setdefault(scene, fo.Group()).element(frame)
+        one["ground_truth"] = detections(fo, boxes)
+        made.append(one)
+    dataset.add_samples(made, progress=False)
+    everyone = dataset.select_group_slices()
+    some = everyone.values("id")[:60]
+    dataset.save_view("some", dataset.select_groups(everyone.select(some).values("rig.id")))
+    try:
+        project, _ = init(tmp_path / "p", dataset, view="some")
+        project.run(iterations=1, annotator="oracle")
+        project.fiftyone_sync()
+        dataset.reload()
+        flat = dataset.select_group_slices()
+        assert flat.match_tags("split:pool").count() == project.status().pool.total
+        assert flat.match_tags("annotated:v0").count() == project.status().pool.annotated > 0
+        assert flat.exists("annotation_status").count() == project.status().pool.total
+        assert nothing(project.fiftyone_sync())
+        assert project.status().samples == 60
+    finally:
+        dataset.delete()
 
 
 def test_a_project_of_a_folder_has_nothing_to_show(tmp_path: Path) -> None:

@@ -6,10 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from annoloop.adapters.fiftyone.boxes import detections
 from annoloop.adapters.fiftyone.dataset import CHUNK, REASON, SCORES, STATUS
 from annoloop.adapters.fiftyone.reader import REFERENCE, FiftyoneLoop, opened
 from annoloop.core.mirrored import loop_tags
-from annoloop.records_loop import Drawn, Mirrored, Shown
+from annoloop.records_loop import Mirrored, Shown
 
 PREDICTIONS = "predictions"
 COLUMNS = {"status": STATUS, "reason": REASON, "score": SCORES}
@@ -68,7 +69,7 @@ class FiftyoneShow(FiftyoneLoop):
         field = self._human if name == "human" else PREDICTIONS
         keys = list(values)
         for start in range(0, len(keys), CHUNK):
-            part = {key: _detections(values[key]) for key in keys[start : start + CHUNK]}
+            part = {key: detections(values[key]) for key in keys[start : start + CHUNK]}
             self._found.write_column(field, part)
 
     def push_summary(
@@ -85,19 +86,3 @@ class FiftyoneShow(FiftyoneLoop):
             dataset.reload()
             dataset.info.update(info)
             dataset.save()
-
-
-def _detections(boxes: Sequence[Drawn]) -> Any:
-    import fiftyone
-
-    return fiftyone.Detections(
-        detections=[
-            fiftyone.Detection(
-                label=one.name,
-                bounding_box=list(one.shares),
-                confidence=one.score,
-                **({"iscrowd": 1} if one.crowd else {}),
-            )
-            for one in boxes
-        ]
-    )

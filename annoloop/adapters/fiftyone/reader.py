@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from annoloop import foreign
+from annoloop.adapters.fiftyone.boxes import drawn_of
 from annoloop.adapters.fiftyone.dataset import (
     CHUNK,
     HISTORY,
@@ -215,7 +216,7 @@ class FiftyoneLoop:
             known = Status.UNLABELED if status is None else Status(status)
         except ValueError as error:
             raise InputError(
-                f"`{STATUS}` of {one.file} is {status!r}",
+                f"`{STATUS}` of {one.file} is {status!r:.80}",
                 fix=f"Set it to one of {', '.join(Status)}.",
             ) from error
         kinds = [tag.removeprefix("failure:") for tag in tags if tag.startswith("failure:")]
@@ -307,7 +308,9 @@ class FiftyoneLoop:
             for place, field in enumerate(fields):
                 rows = zip(keys, *columns[3 * place : 3 * place + 3], strict=True)
                 drawn[field] = [
-                    _drawn(names, boxes, crowds, where=f"`{field}` of {self._files.get(key, key)}")
+                    drawn_of(
+                        names, boxes, crowds, where=f"`{field}` of {self._files.get(key, key)}"
+                    )
                     for key, names, boxes, crowds in rows
                 ]
             nobody: list[tuple[Drawn, ...] | None] = [None] * len(keys)
@@ -325,7 +328,15 @@ class FiftyoneLoop:
         if not self._found.has(VECTORS):
             return None
         some = self._base.exists(VECTORS).limit(1).values(VECTORS)
-        self._width = len(some[0]) if some else None
+        if not some:
+            return None
+        shape = np.shape(some[0])
+        if len(shape) != 1 or not shape[0]:
+            raise VectorError(
+                f"`{VECTORS}` of dataset {self._found.name!r} are no vectors, but of shape {shape}",
+                fix="Keep one row of numbers a sample there, or rename the field.",
+            )
+        self._width = int(shape[0])
         return self._width
 
     def vectors(self, ids: Sequence[str]) -> tuple[list[str], NDArray[np.float32]]:
@@ -374,27 +385,7 @@ def _side(file: str, tags: Sequence[str], views: set[Split] | tuple[()]) -> Spli
 
 
 def _finite(score: Any) -> float | None:
-    return None if score is None or not math.isfinite(score) else float(score)
-
-
-def _drawn(names: Any, boxes: Any, crowds: Any, *, where: str) -> tuple[Drawn, ...] | None:
-    if names is None:
-        return None
-    made = []
-    for name, box, crowd in zip(names, boxes, crowds, strict=True):
-        if not isinstance(name, str):
-            raise InputError(f"{where}: an object has no label", fix="Give it one, or remove it.")
-        try:
-            x, y, w, h = (float(value) for value in box)
-        except (TypeError, ValueError):
-            x = y = w = h = math.nan
-        if not all(map(math.isfinite, (x, y, w, h))):
-            raise InputError(
-                f"{where}: the box of an object {name!r} is {box!r:.80}",
-                fix="FiftyOne's boxes are four shares of the image: x, y, width, height.",
-            )
-        made.append(Drawn(name, (x, y, w, h), bool(crowd)))
-    return tuple(made)
+    return float(score) if isinstance(score, int | float) and math.isfinite(score) else None
 
 
 def _changed(name: str) -> BusyError:
