@@ -211,6 +211,7 @@ async function load() {
 
 function moved() {
   $("map").dataset.view = plot.view().join(" ");
+  $("map").dataset.share = plot.share.toFixed(2);
   $("map").dataset.drawn = Number($("map").dataset.drawn || 0) + 1;
 }
 
