@@ -22,7 +22,7 @@ def sample_map(context: Context) -> SampleMap:
     with context.store.read() as connection:
         everything = columns.all_samples(connection)
         schema = samples.schema(connection).classes
-        classes = columns.classes_of_val(connection) | columns.classes_of_pool(connection)
+        labels = columns.classes_of_val(connection) | columns.classes_of_pool(connection)
         picks = columns.picked(connection)
         batches = columns.batch_names(connection)
         done = iterations.step_history(connection, "evaluate")
@@ -56,7 +56,7 @@ def sample_map(context: Context) -> SampleMap:
                 "class",
                 ("no label", "empty", *schema),
                 (None, *range(len(schema))),
-                (classes.get(key, NOTHING) for key in ids),
+                (_commonest(labels[key]) if key in labels else NOTHING for key in ids),
             ),
             _facet(
                 "failure",
@@ -71,6 +71,13 @@ def sample_map(context: Context) -> SampleMap:
 
 NOTHING = object()
 """What no value is equal to."""
+
+
+def _commonest(classes: Sequence[int]) -> int | None:
+    """The first in the schema among equals; None of none: nothing is on the image."""
+    if len(set(classes)) < 2:
+        return classes[0] if classes else None
+    return max(sorted(set(classes)), key=classes.count)
 
 
 def _facet(name: str, shown: Sequence[str], values: Iterable[Any], found: Iterable[Any]) -> Facet:

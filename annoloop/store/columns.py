@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, FromClause, func, literal_column, select, true
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Table,
+    Text,
+    func,
+    literal_column,
+    select,
+    type_coerce,
+)
 
 from annoloop.records import Answer, BatchKind, Half, Split, Status
 from annoloop.store.tables import (
@@ -17,9 +27,6 @@ from annoloop.store.tables import (
     references,
     samples,
 )
-
-MOST_CLASSES = 1 << 20
-"""More than any schema has."""
 
 
 def all_samples(connection: Connection) -> Sequence[Any]:
@@ -61,56 +68,38 @@ def batch_names(connection: Connection) -> list[str]:
     return list(connection.execute(query.order_by(literal_column("batches.rowid"))).scalars())
 
 
-def classes_of_pool(connection: Connection) -> dict[str, int | None]:
-    """sample id → the class that its newest answer has most of, None where it is empty.
-
-    Only answers that count: `complete` and `empty`.
-    """
-    newest = (
-        select(answers.c.sample_id, func.max(answers.c.seq).label("seq"))
-        .join(samples, samples.c.id == answers.c.sample_id)
-        .where(samples.c.split == Split.POOL)
-        .group_by(answers.c.sample_id)
-        .subquery()
-    )
-    counts = [Answer.COMPLETE, Answer.EMPTY]
-    joined = answers.join(newest, newest.c.seq == answers.c.seq)
-    return _most(connection, answers, joined, answers.c.answer.in_(counts))
+def classes_of_pool(connection: Connection) -> dict[str, tuple[int, ...]]:
+    """sample id → the class ids of its newest answer, if that one counts (`complete`, `empty`)."""
+    counts = {Answer.COMPLETE, Answer.EMPTY}
+    rows = _newest(connection, answers, Split.POOL, answers.c.answer)
+    return {key: _classes(labels) for key, labels, said, _ in rows if said in counts}
 
 
-def classes_of_val(connection: Connection) -> dict[str, int | None]:
-    """sample id → the class that its newest reference has most of, None where it is empty.
+def classes_of_val(connection: Connection) -> dict[str, tuple[int, ...]]:
+    """sample id → the class ids of its newest reference.
 
     Those of golden and test stay unsaid: one checks what people answer, the other is not opened.
     """
-    newest = (
-        select(references.c.sample_id, func.max(references.c.seq).label("seq"))
-        .join(samples, samples.c.id == references.c.sample_id)
-        .where(samples.c.split == Split.VAL)
-        .group_by(references.c.sample_id)
-        .subquery()
-    )
-    joined = references.join(newest, newest.c.seq == references.c.seq)
-    return _most(connection, references, joined, true())
+    rows = _newest(connection, references, Split.VAL)
+    return {key: _classes(labels) for key, labels, _ in rows}
 
 
-def _most(
-    connection: Connection, table: FromClause, joined: FromClause, where: Any
-) -> dict[str, int | None]:
-    """Which class most labels of a row are of, the first in the schema among equals."""
-    each = func.json_each(table.c.labels).table_valued("value")
-    kind = func.json_extract(each.c.value, "$[0]").label("kind")
-    counted = (
-        select(table.c.sample_id, kind, func.count().label("number"))
-        .select_from(joined.outerjoin(each, true()))
-        .where(where)
-        .group_by(table.c.sample_id, kind)
-        .subquery()
+def _newest(
+    connection: Connection, table: Table, split: Split, *more: ColumnElement[Any]
+) -> Sequence[Any]:
+    """(sample id, labels as text, …, seq) of the newest row of each sample of a split."""
+    text = type_coerce(table.c.labels, Text)  # decoded one at a time: all at once are a lot
+    query = (  # SQLite takes the other columns from the row of the maximum
+        select(table.c.sample_id, text, *more, func.max(table.c.seq))
+        .join(samples, samples.c.id == table.c.sample_id)
+        .where(samples.c.split == split)
+        .group_by(table.c.sample_id)
     )
-    # SQLite takes the other columns from the row of the maximum; the class makes it the only one.
-    first = func.max(counted.c.number * MOST_CLASSES - func.coalesce(counted.c.kind, 0))
-    query = select(counted.c.sample_id, counted.c.kind, first).group_by(counted.c.sample_id)
-    return {key: class_id for key, class_id, _ in connection.execute(query).all()}
+    return connection.execute(query).all()
+
+
+def _classes(labels: str) -> tuple[int, ...]:
+    return tuple(int(label[0]) for label in json.loads(labels))
 
 
 def evaluated(connection: Connection, evaluation: int) -> dict[str, str | None]:
@@ -121,7 +110,7 @@ def evaluated(connection: Connection, evaluation: int) -> dict[str, str | None]:
         .where(image_results.c.evaluation == evaluation, samples.c.half == Half.MINE)
     )
     found: dict[str, str | None] = dict.fromkeys(connection.scalars(query).all())
-    dearest = (  # SQLite takes the other columns from the row of the maximum
+    dearest = (  # as above
         select(failures.c.sample_id, failures.c.type, func.max(failures.c.price))
         .where(failures.c.evaluation == evaluation)
         .group_by(failures.c.sample_id)

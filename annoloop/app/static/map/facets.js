@@ -13,7 +13,7 @@ export const STYLES = [
   { light: "#4f2f59", dark: "#adb5ed", shape: "symbolWye" },
   { light: "#1c2327", dark: "#f4f7f8", shape: "symbolSquare" },
 ];
-export const NOTHING = { light: "#8b9699", dark: "#6b7c82", shape: "symbolCircle", wide: 0.8 };
+export const NOTHING = { light: "#8b9699", dark: "#6b7c82", shape: "symbolCircle", wide: 0.6 };
 
 /**
  * The groups of a facet, as they stand in the legend: each has its rows and its style. Value 0 means

@@ -38,7 +38,7 @@ function layers() {
   const order = shown().sort((a, b) => (b.style === NOTHING) - (a.style === NOTHING) || b.count - a.count);
   if (!picked.size) return order.map((group) => layer(group, group.rows, 0.9));
   const apart = (group, is) => group.rows.filter((row) => picked.has(row) === is);
-  const ring = { shape: "symbolCircle", colour: dark.matches ? "#ffffff" : "#101416", alpha: 1, width: wide + 4 };
+  const ring = { shape: "symbolCircle", colour: dark.matches ? "#ffffff" : "#101416", alpha: 1, width: wide + 3 };
   return [
     ...order.map((group) => layer(group, apart(group, false), 0.22)),
     ...order.map((group) => ({ ...ring, rows: apart(group, true) })),
@@ -211,6 +211,7 @@ async function load() {
 
 function moved() {
   $("map").dataset.view = plot.view().join(" ");
+  $("map").dataset.share = plot.share.toFixed(2);
   $("map").dataset.drawn = Number($("map").dataset.drawn || 0) + 1;
 }
 
