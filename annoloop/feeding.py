@@ -8,6 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from annoloop.errors import VectorError
 from annoloop.images import read_rgb
 from annoloop.records import Box
 
@@ -30,6 +31,50 @@ class Canvas:
     width: int
     height: int
     fit: str = "stretch"
+
+
+@dataclass(frozen=True, slots=True)
+class Feed:
+    """How a network is fed: `size` pictures at once, decoded by `threads`; `what` and `hint` are
+    the words of its errors; `unit` makes rows of length 1 (a row without any signal stays 0)."""
+
+    canvas: Canvas
+    size: int
+    threads: int
+    what: str
+    hint: str
+    unit: bool = True
+
+
+def vectors(
+    feed: Feed,
+    network: Callable[[NDArray[np.uint8]], NDArray[np.float32]],
+    files: Sequence[str],
+    boxes: Sequence[Sequence[Box]] | None = None,
+) -> NDArray[np.float32]:
+    """What `network` says of each picture, (pictures, d) float32, in the order asked.
+
+    Raises InputError naming a bad file, VectorError where the network gives NaN or infinity.
+    """
+    import numpy as np
+
+    rows: list[NDArray[np.float32]] = []
+    for owners, pictures in batches(
+        files, boxes, canvas=feed.canvas, size=feed.size, threads=feed.threads
+    ):
+        found = network(pictures)
+        broken = np.flatnonzero(~np.isfinite(found).all(axis=1))
+        if len(broken):
+            raise VectorError(
+                f"{feed.what} gives NaN or infinity for {owners[int(broken[0])]}", fix=feed.hint
+            )
+        if feed.unit:
+            found = found / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-12)
+        rows.append(np.asarray(found, dtype=np.float32))
+    if not rows:  # only the network knows how wide no row is
+        blank = np.zeros((1, feed.canvas.height, feed.canvas.width, 3), dtype=np.uint8)
+        return np.empty((0, network(blank).shape[1]), dtype=np.float32)
+    return np.concatenate(rows)
 
 
 def batches(

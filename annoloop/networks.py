@@ -6,10 +6,12 @@ import gc
 import hashlib
 import json
 import math
+import os
 import resource
 import shutil
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -74,7 +76,7 @@ class NetworkOptions:
             )
 
 
-def choose_device(torch: Any, wanted: str, *, trainer: str) -> str:
+def choose_device(torch: Any, wanted: str, *, who: str) -> str:
     """auto → cuda:0, mps or cpu, whichever is there first. Raises for one that is not there."""
     cuda = torch.cuda.is_available()
     if wanted == "auto":
@@ -84,15 +86,28 @@ def choose_device(torch: Any, wanted: str, *, trainer: str) -> str:
         device = torch.device(wanted)
     except RuntimeError as error:
         raise SettingsError(
-            f"trainer {trainer!r}: device = {wanted!r} is unknown",
+            f"{who}: device = {wanted!r} is unknown",
             fix='Choose "auto", "cpu", "cuda", "cuda:1" or "mps".',
         ) from error
     if device.type == "cuda" and (not cuda or (device.index or 0) >= torch.cuda.device_count()):
         raise DependencyError(
-            f"device = {wanted!r}, but PyTorch sees {torch.cuda.device_count()} CUDA devices",
+            f"{who}: device = {wanted!r}, and PyTorch sees {torch.cuda.device_count()} of CUDA",
             fix='Use device = "auto", or mend the driver (`nvidia-smi` shows what is there).',
         )
     return "cuda:0" if wanted == "cuda" else wanted
+
+
+@contextmanager
+def own_state(torch: Any) -> Iterator[None]:
+    """Random numbers and threads of PyTorch are afterwards as before; inside, one processor is
+    left to others: on a busy machine, small layers spread over all of them mostly wait."""
+    numbers, threads = torch.get_rng_state(), torch.get_num_threads()
+    torch.set_num_threads(max(1, (os.cpu_count() or 2) - 1))
+    try:
+        yield
+    finally:
+        torch.set_rng_state(numbers)
+        torch.set_num_threads(threads)
 
 
 def peak_memory(torch: Any, device: str) -> tuple[str, float]:

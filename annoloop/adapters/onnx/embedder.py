@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from annoloop.adapters.onnx.manifest import Manifest, read_manifest
 from annoloop.adapters.onnx.network import Network
-from annoloop.errors import SettingsError, VectorError
-from annoloop.feeding import batches
+from annoloop.errors import SettingsError
+from annoloop.feeding import Feed, vectors
 from annoloop.records import Box
 
 
@@ -82,50 +81,27 @@ class OnnxEmbedder:
 
         Raises InputError naming a bad image, VectorError where the network gives NaN or infinity.
         """
-        return self._rows(files, None)
+        return vectors(self._feed(), self._network.vectors, files)
 
     def embed_crops(
         self, files: Sequence[str], boxes: Sequence[Sequence[Box]]
     ) -> NDArray[np.float32]:
         """Vectors of regions, (boxes of all files, d): each is described like an image."""
-        return self._rows(files, boxes)
+        return vectors(self._feed(), self._network.vectors, files, boxes)
 
-    def _rows(
-        self, files: Sequence[str], boxes: Sequence[Sequence[Box]] | None
-    ) -> NDArray[np.float32]:
-        network = self._network
-        rows = list(self._described(network, files, boxes))
-        if not rows:  # only the network knows how wide no row is
-            canvas = network.canvas
-            blank = np.zeros((1, canvas.height, canvas.width, 3), dtype=np.uint8)
-            return np.empty((0, network.vectors(blank).shape[1]), dtype=np.float32)
-        return np.concatenate(rows)
-
-    def _described(
-        self, network: Network, files: Sequence[str], boxes: Sequence[Sequence[Box]] | None
-    ) -> Iterator[NDArray[np.float32]]:
-        size = network.fixed_batch or self._batch
-        for owners, pictures in batches(
-            files, boxes, canvas=network.canvas, size=size, threads=self._threads
-        ):
-            rows = network.vectors(pictures)
-            broken = np.flatnonzero(~np.isfinite(rows).all(axis=1))
-            if len(broken):
-                raise VectorError(
-                    f"{self._file.name} gives NaN or infinity for {owners[int(broken[0])]}",
-                    fix=f"Check divide, mean, std and channels in {self._about_file}; a model in "
-                    "half precision may need its full-precision export.",
-                )
-            yield _unit(rows) if self._about.unit else rows
+    def _feed(self) -> Feed:
+        return Feed(
+            canvas=self._network.canvas,
+            size=self._network.fixed_batch or self._batch,
+            threads=self._threads,
+            what=self._file.name,
+            hint=f"Check divide, mean, std and channels in {self._about_file}; a model in half "
+            "precision may need its full-precision export.",
+            unit=self._about.unit,
+        )
 
 
 def weights_beside(model: Path) -> list[Path]:
     """Files in which large models keep their weights, where the exporters put them."""
     names = (f"{model.name}.data", f"{model.name}_data", f"{model.stem}.data")
     return [file for file in (model.with_name(name) for name in names) if file.is_file()]
-
-
-def _unit(rows: NDArray[Any]) -> NDArray[np.float32]:
-    """Rows of length 1; a row without any signal stays 0."""
-    length = np.linalg.norm(rows, axis=1, keepdims=True)
-    return np.asarray(rows / np.maximum(length, 1e-12), dtype=np.float32)

@@ -154,7 +154,7 @@ class UltralyticsTrainer:
         depend on its neighbours, and padding does on their size."""
         import torch
 
-        device = choose_device(torch, self._options.device, trainer="ultralytics")
+        device = choose_device(torch, self._options.device, who="trainer 'ultralytics'")
         alone = not device.startswith("cuda")
         how = {"imgsz": side, "device": device, "conf": LEAST_SCORE, "max_det": MOST}
         found = []

@@ -53,7 +53,7 @@ def run(task: Training, progress: Progress) -> dict[str, Any]:
         notes.append(what)
         progress(0, task.options.epochs, what)
 
-    device = choose_device(torch, task.options.device, trainer="ultralytics")
+    device = choose_device(torch, task.options.device, who="trainer 'ultralytics'")
     if device.startswith("cuda"):
         torch.cuda.reset_peak_memory_stats(device)
     found = shrinking(task.options.batch, lambda n: _once(task, n, device, progress), say)
