@@ -217,7 +217,7 @@ def test_the_time_limit_ends_a_prediction_that_hangs(tmp_path, images, trainer):
     fit(trainer(WORKS), images, tmp_path / "model")
     hangs = trainer("if task == 'predict':\n    time.sleep(60)", timeout=1)
     started = time.monotonic()
-    with pytest.raises(TrainerError, match="predict: .* still running after 1 seconds"):
+    with pytest.raises(TrainerError, match=r"predict: .* still running after 1 seconds"):
         predict(hangs, images, tmp_path / "model")
     assert time.monotonic() - started < 10
 
