@@ -90,8 +90,7 @@ class TimmEmbedder:
     def _vectors(
         self, files: Sequence[str], boxes: Sequence[Sequence[Box]] | None
     ) -> NDArray[np.float32]:
-        import torch
-
+        torch, _ = _sdk()
         network, about = self._loaded
         device = choose_device(torch, self._options.device, who=WHO)
         network.to(device)
