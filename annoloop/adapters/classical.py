@@ -31,6 +31,7 @@ from annoloop.core.regions import (
     size_range,
     work_image,
 )
+from annoloop.core.training_set import count_boxes
 from annoloop.errors import SettingsError, TrainerError
 from annoloop.images import read_rgb
 from annoloop.ports import Progress
@@ -96,7 +97,7 @@ class ClassicalTrainer:
         broken image file. The same images, seed and options give the same files.
         """
         started = time.perf_counter()
-        counts = _check(images, classes)
+        counts = count_boxes(images, classes)
         sizes = size_range(np.array([size for i in images for size in self._sizes(i)]))
         rng = np.random.default_rng(seed)
         import sklearn.linear_model  # noqa: F401  (loaded here, to be held to one thread)
@@ -246,33 +247,6 @@ def _in_image(box: Boxes, view: _View, image: LabeledImage) -> tuple[float, floa
     width = min(float(box[2]) / view.scale[0], image.width - x)
     height = min(float(box[3]) / view.scale[1], image.height - y)
     return x, y, width, height
-
-
-def _check(images: Sequence[LabeledImage], classes: Sequence[str]) -> dict[str, int]:
-    """Boxes by class name. Raises TrainerError where nothing can be learnt."""
-    if not images:
-        raise TrainerError("there is no image to train on", fix="Annotate a batch first.")
-    counts = dict.fromkeys(classes, 0)
-    for image in images:
-        for number, label in enumerate(image.labels, start=1):
-            if not 0 <= label.class_id < len(classes):
-                raise TrainerError(
-                    f"{image.path}: label {number} has class {label.class_id} of {len(classes)}",
-                    fix="Correct the label's class, or add the class to the schema.",
-                )
-            if not np.isfinite(label.box).all() or min(label.box[2:]) <= 0:
-                raise TrainerError(
-                    f"{image.path}: label {number} has the box {label.box}, which has no area",
-                    fix="Correct or delete the label.",
-                )
-            if not label.ignored:
-                counts[classes[label.class_id]] += 1
-    if not any(counts.values()):
-        raise TrainerError(
-            f"none of the {len(images)} training images holds a box",
-            fix="Annotate images that show at least one object.",
-        )
-    return counts
 
 
 def _save(folder: Path, model: RegionModel, about: dict[str, Any]) -> None:

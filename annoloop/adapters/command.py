@@ -102,7 +102,7 @@ class CommandTrainer:
             "ANNOLOOP_CLASSES": json.dumps(list(classes)),
         }
         self._run(variables, folder / LOG, progress)
-        if not any(model.iterdir()):
+        if not model.is_dir() or not any(model.iterdir()):
             raise TrainerError(
                 f"{shlex.join(self._words)} ended well but left nothing in {model}",
                 fix="Write the model, or a note of where it is, into the folder ANNOLOOP_MODEL.",
@@ -209,7 +209,10 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
 
 
 def _tail(log: Path, start: int, *, lines: int = _TAIL_LINES) -> str:
-    """The last lines that the program wrote, each on its own line; nothing if it wrote nothing."""
+    """The last lines that the program wrote, each on its own line; nothing if it wrote nothing, or
+    if it removed its log."""
+    if not log.is_file():
+        return ""
     with log.open("rb") as stream:
         end = stream.seek(0, os.SEEK_END)
         stream.seek(max(start, end - _TAIL_BYTES))
@@ -266,6 +269,11 @@ def _read_json(file: Path) -> Any:
             f"{file}: the program ended well but wrote no detections",
             fix="Write them to the file that ANNOLOOP_OUT names; [] if there is none.",
         ) from None
+    except OSError as error:
+        raise TrainerError(
+            f"{file} cannot be read: {error}",
+            fix="Write the detections to a plain file of this name.",
+        ) from error
     except (ValueError, RecursionError) as error:
         raise TrainerError(
             f"{file} is not JSON: {error}", fix="Write one JSON list of detections."

@@ -33,6 +33,7 @@ REQUIRED = (
 )
 OPTIONAL = {
     "fiftyone": "fiftyone",
+    "onnxruntime": "onnx",
     "ultralytics": "ultralytics",
     "torchvision": "torchvision",
     "timm": "timm",

@@ -25,13 +25,15 @@ def embed(context: Context) -> EmbedResult:
         vectors = embedder.embed([todo[key] for key in part])
         context.vectors.add_vectors(embedder.name, part, vectors)
         context.progress(min(start + chunk, len(keys)), len(keys), "embedding")
+    seconds = context.stopwatch() - started
     _record(context, embedder.name, new=len(keys), stored=len(known | set(keys)))
     return EmbedResult(
         embedder=embedder.name,
         width=context.vectors.width(embedder.name) or 0,
         embedded=len(keys),
         already=len({s.sha256 for s in everything}) - len(keys),
-        seconds=round(context.stopwatch() - started, 3),
+        seconds=round(seconds, 3),
+        images_per_second=round(len(keys) / seconds, 1) if keys and seconds > 0 else None,
         notes=signal_notes(context, embedder.name),
     )
 

@@ -43,6 +43,7 @@ def train(context: Context) -> TrainResult:
     )
     never = [name for name in classes if not by_class[name]]
     notes = (f"classes without a single training box: {', '.join(never)}",) if never else ()
+    notes += tuple(card.details.get("notes", ()))
     result = TrainResult(
         model=name,
         trainer=card.trainer,
@@ -114,12 +115,17 @@ def _model_name(context: Context, iteration: Iteration) -> str:
 def _fit(
     context: Context, images: Sequence[LabeledImage], *, classes: Sequence[str], name: str
 ) -> ModelCard:
-    """Train into a folder beside the final one and move it there: half a model is never seen."""
+    """Train into a folder beside the final one and move it there: half a model is never seen.
+
+    What a killed run left there is kept for a trainer that resumes, and removed for all others.
+    """
+    trainer = context.trainer()
     final = context.model_folder(name)
     part = final.with_name(f".{name}.part")
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir(parents=True)
-    card = context.trainer().fit(
+    if not getattr(trainer, "resumes", False):
+        shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True, exist_ok=True)
+    card = trainer.fit(
         images,
         classes=classes,
         folder=part,

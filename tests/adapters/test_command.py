@@ -213,9 +213,42 @@ def test_an_interrupted_run_leaves_no_program_behind(tmp_path, images, trainer):
     assert not beat.exists()
 
 
-def test_an_empty_model_folder_is_no_model(tmp_path, images, trainer):
+def test_the_time_limit_ends_a_prediction_that_hangs(tmp_path, images, trainer):
+    fit(trainer(WORKS), images, tmp_path / "model")
+    hangs = trainer("if task == 'predict':\n    time.sleep(60)", timeout=1)
+    started = time.monotonic()
+    with pytest.raises(TrainerError, match=r"predict: .* still running after 1 seconds"):
+        predict(hangs, images, tmp_path / "model")
+    assert time.monotonic() - started < 10
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "print('done')",
+        "model.rmdir()",
+        "model.rmdir(); model.write_text('a file')",
+        "(model.parent / 'log.txt').unlink()",
+    ],
+)
+def test_an_empty_model_folder_is_no_model(tmp_path, images, trainer, code):
     with pytest.raises(TrainerError, match="left nothing in"):
-        fit(trainer("print('done')"), images, tmp_path / "model")
+        fit(trainer(code), images, tmp_path / "model")
+
+
+def test_every_kind_of_nonsense_is_refused_by_row(tmp_path, images, trainer):
+    good = {"image_id": "id0", "category_id": 0, "bbox": [1, 2, 3, 4], "score": 0.5}
+    for wrong, said in (
+        ({"image_id": "stranger"}, "row 2: image_id 'stranger' was not asked for"),
+        ({"category_id": 2}, "row 2: category_id 2 is none of 0 to 1"),
+        ({"score": 1.5}, "row 2: score 1.5"),
+        ({"bbox": [400, 2, 3, 4]}, "row 2: bbox .* lies outside"),
+        ({"bbox": [1, 2, 0, 4]}, "row 2: bbox .* has no area"),
+        ({"bbox": [1, 2, 3]}, "row 2: bbox .* is not four finite numbers"),
+    ):
+        code = f"out.write_text(json.dumps({[good, good | wrong]!r}))"
+        with pytest.raises(TrainerError, match=said):
+            predicting(tmp_path, images, trainer, code)
 
 
 @pytest.mark.parametrize(
@@ -224,6 +257,7 @@ def test_an_empty_model_folder_is_no_model(tmp_path, images, trainer):
         ("pass", "wrote no detections"),
         ("out.write_text('[{]')", "is not JSON"),
         ("out.write_bytes(bytes([255, 254, 1]))", "is not JSON"),
+        ("out.mkdir()", "cannot be read"),
         ("out.write_text('{}')", "holds a JSON dict, not a list"),
         ("out.write_text('[3]')", "row 1: 3 is no object"),
         (
