@@ -25,7 +25,7 @@ from annoloop.project import Project
 from tests.app.conftest import HOSTILE
 from tests.app.test_server import serving
 
-PAGES = ("/", "/label", "/failures", "/batches", "/golden", "/history")
+PAGES = ("/", "/label", "/failures", "/batches", "/map", "/golden", "/history")
 
 
 @pytest.fixture

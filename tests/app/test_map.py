@@ -13,11 +13,11 @@ import cv2
 import numpy as np
 import pytest
 
-from annoloop.app.server import STATIC
+from annoloop.app.server import PARTS, STATIC
 from annoloop.atlas import Atlas
 from annoloop.project import Project
 from tests.app.conftest import CLASSES, HOSTILE
-from tests.app.test_server import client, serving  # noqa: F401 (a fixture)
+from tests.app.test_server import KEYS, client, serving  # noqa: F401 (a fixture)
 
 
 def unpacked(body: bytes) -> dict[str, Any]:
@@ -102,7 +102,7 @@ def test_nothing_tells_which_golden_images_are_in_a_batch(
 
 def test_beyond_loopback_the_map_needs_the_key(project: Project) -> None:
     project.map()
-    with serving(project, key="correct horse") as far:
+    with serving(project, KEYS) as far:
         far.headers["host"] = "10.0.0.7:8420"
         assert far.get("/map").status_code == 303
         assert far.get("/api/map").status_code == 401
@@ -158,7 +158,7 @@ def lab(rgb: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize(("scheme", "ground"), [("light", "#ffffff"), ("dark", "#1b2225")])
 def test_colours_are_told_apart_by_everybody_and_from_the_ground(scheme: str, ground: str) -> None:
     text = (STATIC / "map" / "facets.js").read_text()
-    assert ground in (STATIC / "app.css").read_text()  # the sheet that the map lies on
+    assert ground in PARTS.read_text()  # the sheet that the map lies on
     colours = re.findall(rf'{scheme}: "(#[0-9a-f]{{6}})"', text)
     assert len(colours) == len(set(colours)) == 9
     light = [float((XYZ @ linear(one))[1]) + 0.05 for one in (*colours, ground)]

@@ -16,8 +16,8 @@ from annoloop.project import Project
 from annoloop.results_label import Work
 from annoloop.results_map import SampleMap
 from annoloop.store.vectors import VectorStore
-from tests.app.conftest import CLASSES, HOSTILE, Server
-from tests.app.test_browser import drag, serious, tab  # noqa: F401 (a fixture)
+from tests.app.conftest import CLASSES, HOSTILE, Server, serious
+from tests.app.test_browser import drag
 
 CROWDS = ((-3.0, -2.0), (3.0, -2.0), (0.0, 2.5))
 """Middles of three crowds; image `k` of all in order of their path is in crowd k mod 3."""
@@ -102,7 +102,7 @@ def test_points_are_drawn_and_their_colours_follow_the_choice(
     server: Server,
     project: Project,
     crowds: Any,
-    tab: Any,  # noqa: F811
+    tab: Any,
 ) -> None:
     begin(tab, server)
     by_split = colours(tab)
@@ -129,7 +129,7 @@ def test_a_lasso_lists_exactly_the_crowd_that_it_is_drawn_around(
     server: Server,
     project: Project,
     crowds: dict[int, list[str]],
-    tab: Any,  # noqa: F811
+    tab: Any,
 ) -> None:
     begin(tab, server)
     tab.keyboard.press("l")
@@ -163,7 +163,7 @@ def test_hidden_points_are_neither_chosen_nor_met_by_the_pointer(
     server: Server,
     project: Project,
     crowds: dict[int, list[str]],
-    tab: Any,  # noqa: F811
+    tab: Any,
 ) -> None:
     begin(tab, server)
     tab.click("#legend button:has-text('pool')")
@@ -177,7 +177,7 @@ def test_all_of_it_by_keyboard(
     server: Server,
     project: Project,
     crowds: dict[int, list[str]],
-    tab: Any,  # noqa: F811
+    tab: Any,
 ) -> None:
     begin(tab, server)
     tab.keyboard.press("v")
@@ -220,7 +220,7 @@ def test_the_pointer_shows_what_it_is_on_and_a_click_lists_it(
     server: Server,
     project: Project,
     crowds: dict[int, list[str]],
-    tab: Any,  # noqa: F811
+    tab: Any,
 ) -> None:
     begin(tab, server)
     found = Atlas(project).samples()
@@ -242,7 +242,7 @@ def test_the_wheel_zooms_about_the_pointer(
     server: Server,
     project: Project,
     crowds: Any,
-    tab: Any,  # noqa: F811
+    tab: Any,
 ) -> None:
     begin(tab, server)
     x, y = middle(project, tab, 1)
@@ -288,7 +288,7 @@ def test_names_that_are_code_are_words(
     server: Server,
     project: Project,
     crowds: Any,
-    tab: Any,  # noqa: F811
+    tab: Any,
 ) -> None:
     desk = Desk(project)
     desk.claim("v0", "ann", number=1)
@@ -307,7 +307,7 @@ def test_names_that_are_code_are_words(
 def test_without_webgl_the_page_says_so(
     server: Server,
     crowds: Any,
-    tab: Any,  # noqa: F811
+    tab: Any,
 ) -> None:
     tab.add_init_script("HTMLCanvasElement.prototype.getContext = () => null")
     tab.goto(f"{server.url}/map")
@@ -318,7 +318,7 @@ def test_without_webgl_the_page_says_so(
 def test_a_context_that_was_lost_is_drawn_again(
     server: Server,
     crowds: Any,
-    tab: Any,  # noqa: F811
+    tab: Any,
 ) -> None:
     tab.add_init_script(
         "const get = HTMLCanvasElement.prototype.getContext;"
@@ -340,7 +340,7 @@ def test_axe_finds_nothing_serious_and_nothing_is_cut_off(
     server: Server,
     project: Project,
     crowds: Any,
-    tab: Any,  # noqa: F811
+    tab: Any,
     width: int,
     scheme: str,
 ) -> None:
@@ -354,7 +354,7 @@ def test_axe_finds_nothing_serious_and_nothing_is_cut_off(
     assert len(colours(tab)) >= 3
 
 
-def test_without_a_map_the_page_is_whole(server: Server, tab: Any) -> None:  # noqa: F811
+def test_without_a_map_the_page_is_whole(server: Server, tab: Any) -> None:
     tab.goto(f"{server.url}/map")
     assert "annoloop map" in tab.inner_text("main")
     assert serious(tab) == []

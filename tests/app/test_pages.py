@@ -11,7 +11,7 @@ from annoloop.project import Project
 from tests.app.conftest import HOSTILE, Server, serious
 from tests.app.test_browser import away_from
 
-PAGES = ("/", "/failures", "/batches", "/batches/v1", "/golden", "/history", "/label")
+PAGES = ("/", "/failures", "/batches", "/batches/v1", "/map", "/golden", "/history", "/label")
 
 SHIFTS = """
 window.shifted = 0;
@@ -87,6 +87,13 @@ def test_a_step_shows_how_far_it_is_and_stops_when_told(
     assert tab.get_attribute("#job", "data-state") in {"stopped", "done"}
     tab.wait_for_load_state("networkidle")
     assert tab.locator("form.step button:enabled").count() > 0
+
+
+def test_the_map_is_laid_out_from_its_own_page(walked_server: Server, tab: Any) -> None:
+    tab.goto(f"{walked_server.url}/map")
+    tab.click("form[data-verb=map] button")
+    tab.wait_for_selector("#map[data-ready=yes]", timeout=90_000)
+    assert tab.inner_text("#map .place").startswith("40 images")
 
 
 def test_a_refused_step_says_why_beside_its_button(walked_server: Server, tab: Any) -> None:
