@@ -159,6 +159,24 @@ def test_a_lasso_lists_exactly_the_crowd_that_it_is_drawn_around(
     assert listed(tab) == sorted(crowds[0])
 
 
+def test_paths_are_copied_one_a_line(
+    server: Server,
+    crowds: dict[int, list[str]],
+    tab: Any,  # noqa: F811
+) -> None:
+    tab.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    begin(tab, server)
+    assert tab.is_disabled("#copy")
+    tab.keyboard.press("v")
+    tab.click("#copy")
+    tab.wait_for_selector("#copy:has-text('Copied')")
+    copied = tab.evaluate("navigator.clipboard.readText()")
+    assert copied.splitlines() == sorted(path for paths in crowds.values() for path in paths)
+    tab.evaluate("() => { navigator.clipboard.writeText = () => Promise.reject(new Error()); }")
+    tab.click("#copy")
+    tab.wait_for_selector("#message:has-text('Save the paths instead')")
+
+
 def test_hidden_points_are_neither_chosen_nor_met_by_the_pointer(
     server: Server,
     project: Project,
