@@ -162,7 +162,7 @@ def test_a_lasso_lists_exactly_the_crowd_that_it_is_drawn_around(
 def test_paths_are_copied_one_a_line(
     server: Server,
     crowds: dict[int, list[str]],
-    tab: Any,  # noqa: F811
+    tab: Any,
 ) -> None:
     tab.context.grant_permissions(["clipboard-read", "clipboard-write"])
     begin(tab, server)
