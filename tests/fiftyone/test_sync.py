@@ -63,6 +63,10 @@ def test_a_bare_dataset_shows_the_whole_loop(small: Any, tmp_path: Path) -> None
     made = project.fiftyone_sync()
     assert made.conflicts == ()
     small.reload()
+    evaluated = small.exists("predictions").evaluate_detections(
+        "predictions", gt_field="ground_truth", eval_key="theirs", progress=False
+    )
+    assert evaluated.metrics()["support"] > 0  # FiftyOne reads what was written beside its SDK
     found = stored(project)
     views = {"test_set": "test", "val_set": "val", "golden_qa": "golden", "pool": "pool"}
     for view, side in views.items():
@@ -216,7 +220,9 @@ def test_answers_in_the_app_come_in_and_nothing_is_a_conflict(begun: Any, tmp_pa
         ("tag_samples", 4),
         ("untag_samples", 1),
         ("set_values", 1),
-        ("set_values", 4),
+        ("set_values", 3),
+        ("as_stored", 1),  # before people's boxes
+        ("as_stored", 8),  # before predictions
         ("save_view", 2),
     ],
 )
@@ -228,9 +234,11 @@ def test_a_crash_in_the_middle_is_repaired_by_the_next(
     project.annotate_close("v1")
     project.run(iterations=1)
     project.select()
-    owner = "fiftyone.Dataset" if method == "save_view" else "fiftyone.DatasetView"
+    owners = {"save_view": "fiftyone.Dataset", "as_stored": "mirror"}
+    owner = owners.get(method, "fiftyone.DatasetView")
     code = (
         "import os, signal, sys, fiftyone\n"
+        "from annoloop.adapters.fiftyone import mirror\n"
         "from annoloop.project import Project\n"
         f"real, calls = {owner}.{method}, []\n"
         "def dying(*a, **k):\n"

@@ -31,18 +31,26 @@ def drawn_of(names: Any, boxes: Any, crowds: Any, *, where: str) -> tuple[Drawn,
     return tuple(made)
 
 
-def detections(boxes: Sequence[Drawn]) -> Any:
-    """The same as FiftyOne's Detections; without boxes an empty list, not nothing."""
-    import fiftyone
+def as_stored(boxes: Sequence[Drawn]) -> dict[str, Any]:
+    """A Detections as it lies in the database; without boxes an empty list, not nothing.
 
-    return fiftyone.Detections(
-        detections=[
-            fiftyone.Detection(
-                label=one.name,
-                bounding_box=list(one.shares),
-                confidence=one.score,
-                **({"iscrowd": 1} if one.crowd else {}),
-            )
-            for one in boxes
-        ]
-    )
+    FiftyOne's own objects cost half a millisecond a box to make and to check, these a hundredth.
+    """
+    from bson import ObjectId
+
+    found = []
+    for one in boxes:
+        row: dict[str, Any] = {
+            "_id": ObjectId(),
+            "_cls": "Detection",
+            "attributes": {},
+            "tags": [],
+            "label": one.name,
+            "bounding_box": [float(share) for share in one.shares],
+        }
+        if one.score is not None:
+            row["confidence"] = float(one.score)
+        if one.crowd:
+            row["iscrowd"] = 1
+        found.append(row)
+    return {"_cls": "Detections", "detections": found}

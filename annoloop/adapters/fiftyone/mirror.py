@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import Any
 
-from annoloop.adapters.fiftyone.boxes import detections
+from annoloop.adapters.fiftyone.boxes import as_stored
 from annoloop.adapters.fiftyone.dataset import CHUNK, REASON, SCORES, STATUS
 from annoloop.adapters.fiftyone.reader import REFERENCE, FiftyoneLoop, opened
 from annoloop.core.mirrored import loop_tags
-from annoloop.records_loop import Mirrored, Shown
+from annoloop.records_loop import Drawn, Mirrored, Shown
 
 PREDICTIONS = "predictions"
 COLUMNS = {"status": STATUS, "reason": REASON, "score": SCORES}
@@ -66,11 +67,31 @@ class FiftyoneShow(FiftyoneLoop):
         if name in COLUMNS:
             self._found.write_column(COLUMNS[name], values)
             return
-        field = self._human if name == "human" else PREDICTIONS
-        keys = list(values)
+        self._write_boxes(self._human if name == "human" else PREDICTIONS, values)
+
+    def _write_boxes(self, field: str, values: Mapping[str, Sequence[Drawn]]) -> None:
+        """As the SDK's `set_values` writes them, but for the making of its objects."""
+        if not values:
+            return
+        import fiftyone
+        from bson import ObjectId
+        from pymongo import UpdateOne
+
+        dataset = self._found.dataset
+        if not self._found.has(field):
+            kind = fiftyone.EmbeddedDocumentField
+            dataset.add_sample_field(field, kind, embedded_doc_type=fiftyone.Detections)
+        keys, now = list(values), datetime.now(UTC)
         for start in range(0, len(keys), CHUNK):
-            part = {key: detections(values[key]) for key in keys[start : start + CHUNK]}
-            self._found.write_column(field, part)
+            part = keys[start : start + CHUNK]
+            changes = [
+                UpdateOne(
+                    {"_id": ObjectId(key)},
+                    {"$set": {field: as_stored(values[key]), "last_modified_at": now}},
+                )
+                for key in part
+            ]
+            dataset._bulk_write(changes, ids=part)
 
     def push_summary(
         self, views: Mapping[str, str | Sequence[str]], info: Mapping[str, Any]
