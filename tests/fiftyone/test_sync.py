@@ -120,6 +120,8 @@ def test_a_second_sync_changes_nothing(small: Any, tmp_path: Path) -> None:
     before = raw(small)
     assert nothing(project.fiftyone_sync())
     assert raw(small) == before
+    step = loop.iterate(small, 5, dry_run=True, say=lambda _: None)
+    assert (step.batch, step.size) == ("v1", 5)  # the notebooks' step reads what was written
 
 
 def test_an_adopted_loop_is_shown_as_it_was_and_as_it_goes_on(begun: Any, tmp_path: Path) -> None:
