@@ -31,17 +31,20 @@ R = TypeVar("R")
 
 @dataclass(frozen=True, slots=True)
 class NetworkOptions:
-    """How a network is trained. `side` is the longest side of an image in pixels; `patience` the
-    epochs without a gain on the images held out (`holdout`, a share of the training set) after
-    which training stops. `continue_from` is the folder of a model of the same trainer and classes,
-    or "newest" for the one beside; without it every iteration starts from the same weights.
+    """How a network is trained.
+
+    `side` is the longest side of an image in pixels; `patience` the epochs without a gain on the
+    images held out (`holdout`, a share of the training set) after which training stops; `batch`
+    None leaves it to the trainer. `continue_from` is the folder of a model of the same trainer and
+    classes, or "newest" for the one beside; without it every iteration starts from the same
+    weights.
     """
 
     model: str
     epochs: int = 100
     patience: int = 20
     side: int = 640
-    batch: int = 16
+    batch: int | None = None
     device: str = "auto"
     holdout: float = 0.15
     continue_from: str | None = None
@@ -57,6 +60,8 @@ class NetworkOptions:
             ("holdout", 0, 0.5),
         ):
             value = getattr(self, name)
+            if name == "batch" and value is None:
+                continue
             wrong = isinstance(value, bool) or not isinstance(value, int | float)
             if wrong or not low <= value <= high or (name != "holdout" and value != int(value)):
                 raise SettingsError(

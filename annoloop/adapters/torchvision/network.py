@@ -25,7 +25,6 @@ class TorchvisionOptions(NetworkOptions):
 
     epochs: int = 30
     patience: int = 8
-    batch: int = 4
     weights: str | None = None
     learning_rate: float = 2e-4
     flip: bool = True

@@ -38,6 +38,7 @@ from annoloop.records import Detection, LabeledImage, ModelCard
 
 FORMAT = "annoloop-torchvision-1"
 WEIGHTS, RUN = "model.pt", "run"
+BATCH = 4
 _CHUNK = 16
 
 
@@ -98,7 +99,7 @@ class TorchvisionTrainer:
         if device.startswith("cuda"):
             torch.cuda.reset_peak_memory_stats(device)
         with own_state(torch):
-            found = shrinking(self._options.batch, once, say)
+            found = shrinking(self._options.batch or BATCH, once, say)
         name, peak = peak_memory(torch, device)
         if not held:
             notes.append("no image held out: trained all epochs, nothing said when to stop")

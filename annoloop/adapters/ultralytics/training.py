@@ -19,6 +19,8 @@ from annoloop.networks import (
 from annoloop.ports import Progress
 
 RUN, DATA = "run", "data"
+STEPS, LEAST_BATCH, LARGEST_BATCH = 8, 4, 16
+"""About so many steps of the optimizer an epoch, where the training set is small."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,16 @@ class Training:
     held: int
     seed: int
     options: NetworkOptions
+
+    @property
+    def batch(self) -> int:
+        return self.options.batch or min(LARGEST_BATCH, max(LEAST_BATCH, self.images // STEPS))
+
+    @property
+    def nominal(self) -> int:
+        """Images a step of the optimizer; by itself Ultralytics gathers 64, which for a first batch
+        of labels is less than one step an epoch: nothing would be learnt."""
+        return min(64, max(self.batch, self.images // STEPS))
 
     @property
     def last(self) -> Path:
@@ -56,9 +68,9 @@ def run(task: Training, progress: Progress) -> dict[str, Any]:
     device = choose_device(torch, task.options.device, who="trainer 'ultralytics'")
     if device.startswith("cuda"):
         torch.cuda.reset_peak_memory_stats(device)
-    found = shrinking(task.options.batch, lambda n: _once(task, n, device, progress), say)
+    found = shrinking(task.batch, lambda n: _once(task, n, device, progress), say)
     name, peak = peak_memory(torch, device)
-    if found["batch"] < task.options.batch and not notes:
+    if found["batch"] < task.batch and not notes:
         notes.append(f"out of memory: {found['batch']} images at once")
     return found | {"device": device, name: peak, "notes": notes}
 
@@ -124,7 +136,7 @@ def _arguments(task: Training, batch: int, device: str, *, resuming: bool) -> di
         "seed": task.seed,
         "val": task.held > 0,
     }
-    defaults = {"plots": False, "verbose": False, "workers": 4}
+    defaults = {"plots": False, "verbose": False, "workers": 4, "nbs": task.nominal}
     return defaults | options.arguments | ours | ({"resume": str(task.last)} if resuming else {})
 
 
