@@ -16,11 +16,11 @@ demo: install
 	$(BIN)/annoloop demo demo
 
 test: install
-	$(BIN)/python -m pytest -n 2 -m "not long"
+	$(BIN)/python -m pytest -n 2 -m "not long and not browser"
 
-# Needs Debian's chromium; `make test` skips what needs it where it is missing.
+# The app in a real browser: needs Debian's chromium.
 test-app: install
-	REQUIRE_CHROMIUM=1 $(BIN)/python -m pytest -n 2 tests/app
+	REQUIRE_CHROMIUM=1 $(BIN)/python -m pytest -n 2 -m browser tests/app
 
 # FiftyOne and its MongoDB stay out of the bare install: an environment of their own, beside it.
 FO := .venv-fiftyone/bin/python

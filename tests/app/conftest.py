@@ -27,6 +27,12 @@ CLASSES = ("square", "<script>alert(1)</script>")
 HOSTILE = '"><img src=x onerror=alert(2)>.png'
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if "chromium" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.browser)
+
+
 def place_of(number: int) -> list[int]:
     """Where the rectangle of image `number` lies."""
     return [17 + number % 7 * 9, 13 + number % 5 * 8, 31 + number % 4, 24 + number % 3]
