@@ -147,6 +147,11 @@ def progress(dataset: Any) -> ProgressResult:
         )
 
 
+def golden_statistics(dataset: Any) -> dict[str, Any]:
+    """What the next entry of `golden_qa_history` would say. Raises InputError, as `iterate`."""
+    return _golden(FiftyoneDataset(dataset))
+
+
 def install_plugin() -> PluginResult:
     """Copy the plugin for the App into FiftyOne's plugins folder."""
     source = Path(__file__).parent / "fiftyone_plugin"

@@ -1,13 +1,15 @@
-"""annoloop in the FiftyOne App: two operators and a panel over `annoloop.fiftyone`."""
+"""annoloop in the FiftyOne App: operators and a panel over `annoloop.fiftyone` and a project."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import fiftyone.operators as foo
 from fiftyone.operators import types
 
 from annoloop import fiftyone as loop
+from annoloop import fiftyone_project as verbs
 from annoloop.errors import AnnoloopError
 from annoloop.render_fiftyone import standing
 
@@ -63,6 +65,55 @@ class SelectNextBatch(foo.Operator):
         return _shown("The next batch")
 
 
+class GoldenCheck(foo.Operator):
+    """`annoloop golden check` of the dataset's project; without one the golden statistics."""
+
+    @property
+    def config(self) -> Any:
+        return foo.OperatorConfig(
+            name="golden_check",
+            label="annoloop: golden check",
+            description="Has label quality drifted? Blind answers against their reference",
+        )
+
+    def resolve_input(self, ctx: Any) -> Any:
+        form = _of_project(ctx)
+        form.str("accept", label="Accept a fail, because", required=False)
+        return types.Property(form, view=types.View(label="Golden check"))
+
+    def execute(self, ctx: Any) -> dict[str, Any]:
+        given, folder = ctx.params, _folder(ctx)
+        accept = given.get("accept") or None
+        return _said(lambda: verbs.golden_check(ctx.dataset, folder, accept=accept))
+
+    def resolve_output(self, _ctx: Any) -> Any:
+        return _shown("Golden check")
+
+
+class Decide(foo.Operator):
+    """`annoloop decide` of the dataset's project."""
+
+    @property
+    def config(self) -> Any:
+        return foo.OperatorConfig(
+            name="decide",
+            label="annoloop: stop or continue",
+            description="What the next batch should add and cost, and whether the target is met",
+        )
+
+    def resolve_input(self, ctx: Any) -> Any:
+        return types.Property(_of_project(ctx), view=types.View(label="Stop or continue"))
+
+    def execute(self, ctx: Any) -> dict[str, Any]:
+        folder = _folder(ctx)
+        shown = _said(lambda: verbs.decide(ctx.dataset, folder))
+        ctx.ops.reload_dataset()
+        return shown
+
+    def resolve_output(self, _ctx: Any) -> Any:
+        return _shown("Stop or continue")
+
+
 class ProgressSummary(foo.Operator):
     """Where the loop stands."""
 
@@ -106,6 +157,29 @@ class ProgressPanel(foo.Panel):
         return types.Property(panel, view=types.GridView(orientation="vertical"))
 
 
+def _of_project(ctx: Any) -> Any:
+    form = types.Object()
+    form.str(
+        "project",
+        label="Folder of the project",
+        description="Made by `annoloop init DIR --fiftyone NAME`",
+        default=verbs.folder_of(ctx.dataset),
+        required=False,
+    )
+    return form
+
+
+def _folder(ctx: Any) -> str:
+    return str(ctx.params.get("project") or verbs.folder_of(ctx.dataset))
+
+
+def _said(call: Callable[[], str]) -> dict[str, Any]:
+    try:
+        return {"summary": "\n\n".join(call().splitlines())}
+    except AnnoloopError as error:
+        return {"summary": f"**{error.problem}**\n\nfix: {error.fix}"}
+
+
 def _shown(title: str) -> Any:
     shown = types.Object()
     shown.str("summary", label="annoloop", view=types.MarkdownView())
@@ -121,5 +195,5 @@ def _standing(dataset: Any) -> str:
 
 def register(plugin: Any) -> None:
     """Called by FiftyOne."""
-    for one in (SelectNextBatch, ProgressSummary, ProgressPanel):
+    for one in (SelectNextBatch, GoldenCheck, Decide, ProgressSummary, ProgressPanel):
         plugin.register(one)

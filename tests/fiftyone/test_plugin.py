@@ -8,7 +8,10 @@ from typing import Any
 import pytest
 
 import annoloop.fiftyone as loop
+from annoloop.fiftyone_project import PROJECT
+from annoloop.render import to_text
 from annoloop.render_fiftyone import standing
+from tests.fiftyone.shapes import bare, init
 
 fo = pytest.importorskip(
     "fiftyone", reason="no FiftyOne with a database here: `make test-fiftyone`"
@@ -38,7 +41,8 @@ def test_fiftyone_lists_what_was_installed(installed: Path) -> None:
     assert URI in {one.name for one in fop.list_plugins()}
     assert loop.install_plugin().folder == str(installed)  # again, over itself
     names = {one.uri for one in foo.list_operators()}
-    assert {f"{URI}/select_next_batch", f"{URI}/progress_summary"} <= names
+    ours = ("select_next_batch", "golden_check", "decide", "progress_summary")
+    assert {f"{URI}/{name}" for name in ours} <= names
     assert f"{URI}/annoloop_progress" in {one.uri for one in foo.list_operators(type="panel")}
 
 
@@ -64,3 +68,32 @@ def test_the_summary_says_where_the_loop_stands(installed: Path, tutorial: Any) 
         "batch v1: 20 samples, 20 still to annotate",
     ]
     assert shown[3].startswith("golden 0: ")
+
+
+def test_golden_check_and_verdict_are_those_of_the_project(
+    installed: Path, tmp_path: Path, tutorial: Any
+) -> None:
+    dataset = bare(fo, tmp_path / "data", scenes=30)
+    other = fo.Dataset()
+    try:
+        assert "A test needs blind answers" in run("golden_check", tutorial)["summary"]
+        assert "Split it first" in run("golden_check", dataset)["summary"]
+        assert "a verdict needs a project" in run("decide", dataset)["summary"]
+        project, _ = init(tmp_path / "p", dataset)
+        project.run(iterations=1, annotator="oracle")
+        folder = str(project.folder)
+        checked = run("golden_check", dataset, project=folder)["summary"]
+        assert checked.split("\n\n")[0] == to_text(project.golden_check()).splitlines()[0]
+        dataset.reload()
+        assert dataset.info[PROJECT] == folder  # and so it need not be given again
+        shown = run("decide", dataset)["summary"]
+        assert project.status().iterations[0].reason in shown
+        dataset.reload()
+        assert dataset.info["eval_v0"]["mAP_gauge"] is not None
+        refused = run("decide", other, project=folder)["summary"]
+        assert f"was not made of dataset '{other.name}'" in refused
+        nothing = run("golden_check", dataset, accept="why")["summary"]
+        assert "not fail" in nothing
+    finally:
+        dataset.delete()
+        other.delete()
