@@ -13,6 +13,9 @@ from annoloop.records import Source
 from annoloop.results import DemoResult
 
 PAGE = "report.html"
+KEYS = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "zero")
+"""The classes in the order of the keys that choose them: a 3 is labelled by pressing 3."""
+
 OPEN = 10
 """Picks of the batch that is left open: a few minutes of labelling, golden images on top."""
 
@@ -39,7 +42,7 @@ def run_demo(
     data = make_digits(folder / "data", images=images, seed=seed, progress=progress)
     project, made = Project.init(
         folder,
-        Source(str(data / "images"), str(data / "labels.json")),
+        Source(str(data / "images"), str(data / "labels.json"), classes=KEYS),
         group="folder",
         say=say,
         progress=progress,

@@ -30,7 +30,7 @@ _POLICY = (
 _HEADERS = {
     "Content-Security-Policy": _POLICY,
     "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
+    "Referrer-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
 }
@@ -129,8 +129,11 @@ def _sent(is_page: bool, address: str) -> Response | None:
 
 def _same_origin(request: Request, netloc: str) -> bool:
     origin = request.headers.get("origin")
+    site = request.headers.get("sec-fetch-site")
+    if origin == "null":  # a browser that hides where a form was: then only its own word counts
+        return site == "same-origin"
     from_ours = origin is None or urlsplit(origin).netloc == netloc
-    return from_ours and request.headers.get("sec-fetch-site", "same-origin") == "same-origin"
+    return from_ours and site in (None, "same-origin")
 
 
 def _said(status: int, problem: str, fix: str) -> Response:

@@ -81,6 +81,12 @@ OFFERS: tuple[Offer, ...] = (
         "Walk the loop until people are needed or the verdict is stop.",
         (Field("iterations", "Iterations at most", "--iterations"),),
     ),
+    Offer(
+        "ingest",
+        "ingest",
+        "Add what is new in the folder of images; name classes that are new.",
+        (Field("classes", "Classes, in order", "--classes", "text"),),
+    ),
     Offer("split", "split", "Assign and lock test, val, golden and pool; report leaks."),
     Offer("embed", "embed", "A vector for every image that has none yet."),
     Offer("map", "map", "A place on the map for every image: those that look alike lie together."),

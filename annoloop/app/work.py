@@ -45,13 +45,18 @@ class _Teller:
 def work(order: dict[str, Any], teller: _Teller) -> None:
     """Do one order, and tell how it ended."""
     from annoloop.project import Project
+    from annoloop.records import Source
     from annoloop.render import to_text
 
     try:
         project = Project(
             order["folder"], say=teller.say, progress=teller.progress, who=order["who"]
         )
-        made = getattr(project, order["method"])(**order["arguments"])
+        arguments = dict(order["arguments"])
+        if "classes" in arguments:  # the one argument that is a record
+            names = [name.strip() for name in arguments.pop("classes").split(",")]
+            arguments["source"] = Source(classes=tuple(name for name in names if name))
+        made = getattr(project, order["method"])(**arguments)
         teller.tell(text=to_text(made))
     except AnnoloopError as error:
         teller.tell(problem=error.problem, fix=error.fix)

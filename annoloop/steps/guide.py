@@ -15,6 +15,9 @@ NEXT = {
     "`annoloop annotate close {batch}`",
     "relabel": "the golden check failed: correct the labels (`annoloop batch make --kind relabel "
     '--of {batch}`), then `annoloop golden check --accept "why"`',
+    "accept": "labels were corrected since the golden check failed: go on with "
+    '`annoloop golden check --accept "why"`',
+    "classes": "name what is to be labelled: `annoloop ingest --classes cup,plate`",
     "val": "label val first, or nothing can be measured: `annoloop batch make --kind val`",
     "golden": "`annoloop golden check`",
     "train": "`annoloop train`",
@@ -31,12 +34,15 @@ def next_step(
     counts: Mapping[tuple[Split | None, Status], int],
     *,
     val_labeled: bool,
+    classes: bool,
 ) -> str:
     """What a person should do next, in words, with the command."""
     if not counts:
         return "add images: `annoloop ingest`"
     if any(side is None for side, _ in counts):
         return "make the splits: `annoloop split`"
+    if not classes:
+        return NEXT["classes"]
     waiting = next((b for b in all_batches if b.open and b.kind != "select"), None)
     if waiting is not None and waiting.kind == "review":
         return NEXT["review"].format(batch=waiting.name)
@@ -51,7 +57,8 @@ def next_step(
     golden = history[-1].steps.get("golden")
     failed = golden is not None and golden.record["verdict"] == "fail"
     if golden is not None and failed and not golden.record.get("accepted"):
-        return NEXT["relabel"].format(batch=history[-1].batch)
+        since = any(b.kind == "relabel" and b.created_at > golden.at for b in all_batches)
+        return NEXT["accept" if since else "relabel"].format(batch=history[-1].batch)
     if step == "annotate" and _all_answered(all_batches, history[-1].batch):
         return NEXT["close"].format(batch=history[-1].batch)
     if step is not None:

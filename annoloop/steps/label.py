@@ -110,7 +110,7 @@ def answer(
         mine = _Desk(connection, batch, who, now=context.now(), only=key).hold(key, number, work)
         schema = samples.schema(connection)
         labels = _labels(work.boxes, classes=len(schema.classes))
-        if kind is Answer.COMPLETE:
+        if kind in (Answer.COMPLETE, Answer.EMPTY):
             _refuse_suggested(work.boxes)
         given = Annotation(
             sample_id=key,

@@ -70,6 +70,11 @@ def make(
     return BatchMakeResult(name, str(kind), len(chosen))
 
 
+def _is_unanswered(sample: Sample) -> bool:
+    """Such samples come back with a later batch, or were skipped: there is nothing to correct."""
+    return sample.split is Split.POOL and sample.status is not Status.ANNOTATED
+
+
 def _nothing(kind: BatchKind) -> str:
     if kind in SPLIT_KINDS:
         return "Every image of this split has reference labels; correct them with a relabel batch."
@@ -91,7 +96,8 @@ def _chosen(
     if of is not None:
         batches.get(connection, of)
         ids = [pick.sample_id for pick, blind in batches.load_picks(connection, of) if not blind]
-        return samples.load(connection, ids=ids), f"labels of batch {of} to be corrected"
+        found = [s for s in samples.load(connection, ids=ids) if not _is_unanswered(s)]
+        return found, f"labels of batch {of} to be corrected"
     known_paths = samples.ids_by_path(connection)
     unknown = sorted(set(paths) - set(known_paths))
     if unknown:
@@ -100,7 +106,7 @@ def _chosen(
             fix="Paths are relative to the image folder, as `batch show` prints them.",
         )
     chosen = samples.load(connection, ids=[known_paths[p] for p in paths])
-    unlabeled = [s for s in chosen if s.split is Split.POOL and s.status is not Status.ANNOTATED]
+    unlabeled = [s for s in chosen if _is_unanswered(s)]
     if unlabeled:
         raise InputError(
             f"{unlabeled[0].path} is {unlabeled[0].status}: only answered samples are relabelled",

@@ -41,7 +41,9 @@ def status(context: Context) -> StatusResult:
         metric=metric,
         target=context.settings.stop.target,
         open_batch=open_batch,
-        next_step=next_step(history, all_batches, counts, val_labeled=val_labeled),
+        next_step=next_step(
+            history, all_batches, counts, val_labeled=val_labeled, classes=bool(classes)
+        ),
         golden=next((r.golden for r in reversed(rows) if r.golden), None),
         golden_reason=_golden_reason(history),
         verdict=next((r.verdict for r in reversed(rows) if r.verdict), None),

@@ -158,7 +158,10 @@ def _writable(file: Path) -> bool:
 def _uri(file: Path) -> str:
     """The database; where nobody can write, an archive that is read as it lies there."""
     wal = file.with_name(f"{file.name}-wal")
-    left = wal.exists() and wal.stat().st_size > 0  # changes that an immutable read would miss
+    try:
+        left = wal.stat().st_size > 0  # changes that an immutable read would miss
+    except FileNotFoundError:  # SQLite removes it when the last connection closes
+        left = False
     frozen = file.exists() and not _writable(file) and not left
     return file.absolute().as_uri() + ("?immutable=1" if frozen else "")
 
@@ -235,9 +238,14 @@ def history(connection: Connection) -> list[dict[str, Any]]:
 
 
 def newest_history(connection: Connection, most: int) -> tuple[int, list[dict[str, Any]]]:
-    """How many lines the audit log has, and the newest of them, newest first."""
-    total = connection.execute(select(func.count()).select_from(tables.audit)).scalar() or 0
-    query = select(tables.audit).order_by(tables.audit.c.seq.desc()).limit(most)
+    """How many lines the audit log has, and the newest of them, newest first.
+
+    Single answers given in the app are left out: they stand with their images.
+    """
+    told = tables.audit.c.what != "annotate label"
+    query = select(func.count()).select_from(tables.audit).where(told)
+    total = connection.execute(query).scalar() or 0
+    query = select(tables.audit).where(told).order_by(tables.audit.c.seq.desc()).limit(most)
     return int(total), [dict(row) for row in connection.execute(query).mappings()]
 
 

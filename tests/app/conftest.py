@@ -106,8 +106,9 @@ def walked(_walked: Path, tmp_path: Path) -> Project:
 class Server:
     """`annoloop app` in a process of its own, that can be stopped, killed and started again."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *words: str) -> None:
         self.folder = folder
+        self.words = words
         self.port = 0
         self.start()
 
@@ -115,7 +116,7 @@ class Server:
         words = [sys.executable, "-c", "from annoloop.cli import main; main()", "app"]
         environment = os.environ | {"PYTHONUNBUFFERED": "1"}
         self.process = subprocess.Popen(
-            [*words, "--port", str(self.port)],
+            [*words, *self.words, "--port", str(self.port)],
             cwd=self.folder,
             env=environment,
             stderr=subprocess.PIPE,

@@ -316,6 +316,9 @@ def test_boxes_of_the_model_are_accepted_before_an_image_is_complete(
         away_from(tab, number)
     shown = tab.locator("#boxes li").count()
     number = number_of(tab)
+    tab.keyboard.press("e")
+    assert "would be dropped" in tab.inner_text("#message")
+    assert number_of(tab) == number
     tab.keyboard.press("Enter")
     assert "neither accepted nor deleted" in tab.inner_text("#message")
     if shown > 1:

@@ -82,7 +82,7 @@ def test_a_step_shows_how_far_it_is_and_stops_when_told(
     other = tab.context.new_page()
     other.goto(f"{walked_server.url}/history")
     assert "annoloop run is running" in other.inner_text("header")
-    tab.click("#job-stop")
+    tab.locator("#job-stop").dispatch_event("click")
     tab.wait_for_selector("#job:not([data-state=running])", timeout=60_000)
     assert tab.get_attribute("#job", "data-state") in {"stopped", "done"}
     tab.wait_for_load_state("networkidle")
@@ -160,3 +160,27 @@ def test_names_that_are_code_are_words_on_every_page(
     assert tab.inner_text("h1") == HOSTILE
     tab.goto(f"{walked_server.url}/failures?class=%3Cscript%3Ealert(1)%3C/script%3E")
     assert "<script>alert(1)</script>" in tab.inner_text("#each")
+
+
+@pytest.mark.parametrize(
+    ("key", "pages"), [("correct horse", 7), ("battery staple", 1)], ids=["all", "labels"]
+)
+def test_people_on_other_machines_enter_by_a_key(
+    walked: Project, tab: Any, monkeypatch: pytest.MonkeyPatch, key: str, pages: int
+) -> None:
+    monkeypatch.setenv("ANNOLOOP_APP__KEY", "correct horse")
+    monkeypatch.setenv("ANNOLOOP_APP__LABEL_KEY", "battery staple")
+    server = Server(walked.folder, "--host", "0.0.0.0")
+    try:
+        tab.goto(server.url)
+        tab.fill("#key", "a wrong one")
+        tab.keyboard.press("Enter")
+        tab.wait_for_selector("#refused")
+        tab.fill("#key", key)
+        tab.keyboard.press("Enter")
+        tab.wait_for_selector(f"header nav a >> nth={pages - 1}")
+        assert tab.locator("header nav a").count() == pages
+        tab.goto(f"{server.url}/label/v1")
+        tab.wait_for_selector("#name")
+    finally:
+        server.kill()

@@ -94,6 +94,18 @@ def test_only_our_own_pages_write(
     assert client.post("/api/label/v0/claim", json=body, headers=headers).status_code == status
 
 
+def test_a_hidden_origin_counts_by_the_browsers_word_alone(
+    client: httpx.Client,
+) -> None:
+    body = {"who": "ann"}
+    hidden = {"origin": "null"}
+    at = "/api/label/v0/claim"
+    assert client.post(at, json=body, headers=hidden).status_code == 403
+    for site, code in (("same-origin", 200), ("cross-site", 403), ("none", 403)):
+        found = client.post(at, json=body, headers=hidden | {"sec-fetch-site": site})
+        assert found.status_code == code, site
+
+
 def test_a_token_without_its_cookie_is_worth_nothing(client: httpx.Client) -> None:
     client.cookies.clear()
     assert post(client, "claim", {"who": "ann"}).status_code == 403

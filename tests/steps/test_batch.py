@@ -68,6 +68,18 @@ def test_a_review_batch_is_made_of_failures_and_moves_nothing(
         assert samples.newest_references(connection) == references
 
 
+def test_a_relabel_batch_of_another_holds_only_what_was_answered(evaluated: Project) -> None:
+    """An answer to a pending or skipped image would count for nothing: it comes back otherwise."""
+    evaluated.select(4)
+    first, second, *others = [pick.path for pick in evaluated.batch_show("v1").picks]
+    evaluated.annotate_oracle("v1")
+    evaluated.annotate_skip([first], why="too dark")
+    evaluated.annotate_close("v1")
+    assert evaluated.sample(first).status == "skipped"
+    made = evaluated.batch_make("relabel", of="v1")
+    assert {pick.path for pick in evaluated.batch_show(made.batch).picks} == {second, *others}
+
+
 def test_an_unlabeled_sample_cannot_be_relabelled(evaluated: Project) -> None:
     with evaluated.store.read() as connection:
         path = samples.load(connection, split=Split.POOL, statuses=(Status.UNLABELED,))[0].path

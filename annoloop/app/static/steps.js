@@ -48,7 +48,7 @@ async function start(form) {
   try {
     show(await ask(`/api/steps/${form.dataset.verb}`, { who: localStorage.getItem("annoloop:who") || "", form: said }));
   } catch (error) {
-    problem.textContent = error.message;
+    problem.textContent = error.message.replaceAll("`", "");
     problem.hidden = false;
     return;
   }

@@ -242,7 +242,13 @@ async function answer(said) {
   if (said === "complete" && open_) return tell(`${open_} of the model's boxes are neither accepted nor deleted: A accepts one, Shift+A all.`);
   if (said === "complete" && problems(rows, setup.classes).length) return tell("A rule is broken (see the list of boxes): correct it, or answer “unsure”.");
   if (said === "empty" && rows.some((row) => !row[SUGGESTED])) return tell("Boxes are drawn: delete them, or answer “complete”.");
-  if (said === "empty" && open_) work.history.set([]);
+  if (said === "empty" && open_) {
+    if (!work.dropping) {
+      work.dropping = true;
+      return tell(`${open_} of the model's boxes would be dropped: E again says that nothing is to be labelled here.`);
+    }
+    work.history.set([]);
+  }
   if (said === "unsure" || said === "unusable") {
     $("why").required = said === "unusable";
     $("why").value = work.why || "";
