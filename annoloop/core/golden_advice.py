@@ -136,7 +136,8 @@ def act(found: Findings, verdict: GoldenVerdict, *, everyone: int) -> tuple[str,
     if verdict is GoldenVerdict.PASS:
         return PROCEED, "Go on with training." + _queue(found)
     if verdict is GoldenVerdict.INSUFFICIENT:
-        return LABEL_MORE, "Hide more golden images in the next batches." + _queue(found)
+        advice = "Hide more golden images in the next batches: raise `golden.share`."
+        return LABEL_MORE, advice + _queue(found)
     wrong = found.wrong() * found.boxes
     if found.disputes and len(found.disputes) >= HALF * max(wrong, 1.0):
         return ADJUDICATE, (
@@ -191,11 +192,13 @@ def _too_little(found: Findings) -> str | None:
     passes = max(found.passes, MIN_PASSES)
     needed = max(MIN_IMAGES, *(images_needed(passes, one.alpha) for one in found.errors.values()))
     if found.capable < needed:
-        passed = f" and {MIN_PASSES} earlier passes" if found.testable else ""
-        return (
-            f"at least {needed} images with reference boxes{passed} are needed, {found.capable} "
-            "were answered"
-        )
+        least = f"at least {needed} images with reference boxes"
+        if found.testable:
+            return (
+                f"{least} and {MIN_PASSES} earlier passes are needed; of those answered now "
+                f"{found.capable} have both"
+            )
+        return f"{least} are needed, {found.capable} were answered"
     if found.boxes < MIN_BOXES:
         enough = ceil(MIN_BOXES / found.boxes * found.images)
         return (

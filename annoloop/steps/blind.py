@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from annoloop.records import Pick, Split, Status
+from annoloop.core.control import MIN_PASSES
+from annoloop.core.golden_advice import MIN_IMAGES
+from annoloop.records import Pick, Reference, Split, Status
 from annoloop.results_golden import GoldenPlanResult
 from annoloop.steps.context import Context
 from annoloop.steps.passes import shown_before
@@ -21,8 +23,9 @@ OPEN = (Status.UNLABELED, Status.PENDING)
 def blind_golden(context: Context, *, size: int, number: int) -> list[Pick]:
     """Golden samples to hide in batch `number` of `size` images: those with a reference.
 
-    Most of the last batch's are shown again, so that each collects the earlier passes that the
-    test needs; the rest, by `golden.rotation`, are the least shown so far.
+    The last batch's are shown again, so that each collects the earlier passes that the test needs.
+    By `golden.rotation` some leave for those least shown so far, but only where enough images
+    with enough passes stay: a test that can never answer guards nothing.
     """
     settings = context.settings.golden
     with context.store.read() as connection:
@@ -32,7 +35,8 @@ def blind_golden(context: Context, *, size: int, number: int) -> list[Pick]:
             known.pop(one.id, None)
         last, shown = shown_before(connection, number)
     want = min(len(known), _how_many(context, size))
-    stay = [key for key in last if key in known][: round((1 - settings.rotation) * want)]
+    there = [key for key in last if key in known]
+    stay = _stay(there, shown, known, want=want, rotation=settings.rotation)
     rng = np.random.default_rng([context.settings.select.seed, number, 1])
     others = sorted(set(known) - set(stay))
     rng.shuffle(others)
@@ -42,6 +46,22 @@ def blind_golden(context: Context, *, size: int, number: int) -> list[Pick]:
         Pick(key, BLIND, rank, 0.0, "blind golden: checks the labels, not the model")
         for rank, key in enumerate(chosen, start=1)
     ]
+
+
+def _stay(
+    last: Sequence[str],
+    shown: Mapping[str, int],
+    known: Mapping[str, Reference],
+    *,
+    want: int,
+    rotation: float,
+) -> list[str]:
+    """Who of the last batch comes again: those with passes first, all but those that may leave."""
+    passed = [key for key in last if shown[key] >= MIN_PASSES and known[key].labels]
+    asked = len(last) - round((1 - rotation) * want)
+    leaving = passed[: max(0, min(asked, len(passed) - MIN_IMAGES))]
+    stay = [key for key in last if key not in set(leaving)]
+    return sorted(stay, key=lambda key: -min(shown[key], MIN_PASSES))[:want]
 
 
 def _how_many(context: Context, size: int) -> int:
