@@ -41,7 +41,10 @@ def routes(project: Project, pages: Pages, jobs: Jobs) -> list[Route]:
 
     async def overview(request: Request) -> Response:
         now = await run_in_threadpool(project.status)
-        return pages.render(request, "overview.html", **_shown(now))
+        seen = jobs.view()
+        ours = seen is not None and seen.state == "running"
+        elsewhere = None if ours else await run_in_threadpool(project.busy)
+        return pages.render(request, "overview.html", elsewhere=elsewhere, **_shown(now))
 
     def start(request: Request, wish: _Wish) -> Any:
         wanted = order(request.path_params["verb"], wish.form, project.status())
@@ -51,6 +54,9 @@ def routes(project: Project, pages: Pages, jobs: Jobs) -> list[Route]:
         seen = jobs.view()
         return JSONResponse(None if seen is None else asdict(seen))
 
+    def busy(_request: Request) -> Response:
+        return JSONResponse(project.busy())
+
     def stop(_request: Request, _nothing: _Nothing) -> Any:
         jobs.stop()
         return {}
@@ -59,6 +65,7 @@ def routes(project: Project, pages: Pages, jobs: Jobs) -> list[Route]:
         Route("/", overview),
         Route("/api/steps/{verb}", asked(_Wish, start), methods=["POST"]),
         Route("/api/job", job),
+        Route("/api/busy", busy),
         Route("/api/job/stop", asked(_Nothing, stop), methods=["POST"]),
     ]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from typing import Any
 
@@ -94,6 +95,19 @@ def test_the_map_is_laid_out_from_its_own_page(walked_server: Server, tab: Any) 
     tab.click("form[data-verb=map] button")
     tab.wait_for_selector("#map[data-ready=yes]", timeout=90_000)
     assert tab.inner_text("#map .place").startswith("40 images")
+
+
+def test_work_that_another_process_does_is_shown_and_waited_for(
+    walked_server: Server, walked: Project, tab: Any
+) -> None:
+    assert walked.busy() is None
+    with walked._alone("train"):
+        assert walked.busy() == f"train, process {os.getpid()}"
+        tab.goto(walked_server.url)
+        assert f"train, process {os.getpid()}" in tab.inner_text("#elsewhere")
+        tab.wait_for_selector("form.step button:disabled")
+    tab.wait_for_selector("#elsewhere", state="detached")
+    assert tab.locator("form.step button:enabled").count() > 0
 
 
 def test_a_refused_step_says_why_beside_its_button(walked_server: Server, tab: Any) -> None:

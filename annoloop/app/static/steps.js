@@ -56,6 +56,17 @@ async function start(form) {
   await follow();
 }
 
+/** A step of a terminal, or of an app that was killed meanwhile. */
+async function waitForOthers() {
+  for (const button of document.querySelectorAll("form.step button")) button.disabled = true;
+  let busy = true;
+  while (busy) {
+    await wait(5 * AGAIN_MS);
+    busy = await ask("/api/busy").catch(() => true);
+  }
+  location.reload();
+}
+
 for (const form of document.querySelectorAll("form.step")) {
   form.addEventListener("submit", (event) => {
     event.preventDefault();
@@ -64,3 +75,4 @@ for (const form of document.querySelectorAll("form.step")) {
 }
 $("job-stop").addEventListener("click", () => ask("/api/job/stop", {}).catch(() => {}));
 if ($("job").dataset.state === "running") follow();
+else if ($("elsewhere")) waitForOthers();
