@@ -341,6 +341,48 @@ def test_pending_samples_are_pending_again_and_keep_their_earlier_source(tutoria
     assert everything(tutorial)[:2] == before[:2]
 
 
+def test_of_processes_that_race_one_makes_the_batch(tutorial: Any) -> None:
+    """All are ready before one begins; whoever comes second is refused, and nothing is mixed."""
+    code = (
+        "import sys, annoloop.fiftyone as loop, fiftyone as fo\n"
+        "from annoloop.errors import AnnoloopError\n"
+        "dataset = fo.load_dataset(sys.argv[1])\n"
+        "print('ready', flush=True)\n"
+        "sys.stdin.readline()\n"
+        "try: print(loop.iterate(dataset, int(sys.argv[2]), say=lambda _: None).batch)\n"
+        "except AnnoloopError as error: print(type(error).__name__)\n"
+    )
+    tutorial.persistent = True  # else the first process that ends may take it along
+    sizes = (12, 16, 20)
+    racing = [
+        subprocess.Popen(
+            [sys.executable, "-c", code, tutorial.name, str(size)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for size in sizes
+    ]
+    for one in racing:
+        assert one.stdout is not None
+        while one.stdout.readline() != "ready\n":  # FiftyOne may have something to say first
+            assert one.poll() is None
+    said = []
+    for one in racing:
+        assert one.stdin is not None
+        one.stdin.write("go\n")
+        one.stdin.flush()
+    for one in racing:
+        said.append(one.communicate(timeout=60)[0].split()[-1])
+    assert said.count("v1") == 1
+    assert {name for name in said if name != "v1"} <= {"BusyError", "BatchOpenError"}
+    tutorial.reload()
+    size = sizes[said.index("v1")]
+    assert tutorial.count_sample_tags()["batch:v1"] == size
+    assert dict(tutorial.count_values("annotation_status"))["selected"] == size
+    assert len(tutorial.load_saved_view("batch_v1")) == size
+
+
 def test_a_batch_that_is_whole_is_kept_with_what_people_did_to_it(tutorial: Any) -> None:
     killed_at("append_info", tutorial, 15)
     batch = tutorial.load_saved_view("batch_v1")
