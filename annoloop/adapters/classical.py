@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import importlib
 import io
 import json
 import time
@@ -100,7 +101,7 @@ class ClassicalTrainer:
         counts = count_boxes(images, classes)
         sizes = size_range(np.array([size for i in images for size in self._sizes(i)]))
         rng = np.random.default_rng(seed)
-        import sklearn.linear_model  # noqa: F401  (loaded here, to be held to one thread)
+        importlib.import_module("sklearn.linear_model")  # loaded here, to be held to one thread
 
         with _one_thread()():
             model = fit_regions(

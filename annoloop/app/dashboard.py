@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from threading import Lock
@@ -18,7 +18,7 @@ from annoloop.app.pages import Pages
 from annoloop.app.pictures import for_browser, placeholder
 from annoloop.errors import InputError
 from annoloop.images import thumbnail_jpeg
-from annoloop.records import Box
+from annoloop.records import Box, Sample
 from annoloop.report import collect, figures
 from annoloop.report.charts import Chart
 from annoloop.report.control_chart import control_chart
@@ -191,17 +191,16 @@ class Dashboard:
         return {"one": self._project.sample(request.path_params["sample"])}
 
     def thumbnail(self, request: Request) -> Response:
-        image = self._project.image(request.path_params["sample"])
-        try:
-            data = _thumbnail(image.uri, image.sha256)
-        except InputError:
-            return Response(placeholder(image.width, image.height), media_type="image/svg+xml")
-        return Response(data, media_type="image/jpeg", headers=_CACHED)
+        return self._picture(request, lambda one: (_thumbnail(one.uri, one.sha256), "image/jpeg"))
 
-    def picture(self, request: Request) -> Response:
+    def whole(self, request: Request) -> Response:
+        return self._picture(request, lambda one: for_browser(one.uri))
+
+    def _picture(self, request: Request, drawn: Callable[[Sample], tuple[bytes, str]]) -> Response:
+        """Bytes and media type of an image; where it cannot be read a placeholder says so."""
         image = self._project.image(request.path_params["sample"])
         try:
-            data, kind = for_browser(image.uri)
+            data, kind = drawn(image)
         except InputError:
             return Response(placeholder(image.width, image.height), media_type="image/svg+xml")
         return Response(data, media_type=kind, headers=_CACHED)
@@ -226,7 +225,7 @@ def routes(project: Project, pages: Pages) -> list[Route]:
         Route("/golden", page("golden.html", board.golden, asks=False)),
         Route("/sample/{sample}", page("sample.html", board.sample, asks=True)),
         Route("/thumb/{sample}", board.thumbnail),
-        Route("/image/{sample}", board.picture),
+        Route("/image/{sample}", board.whole),
     ]
 
 

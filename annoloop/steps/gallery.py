@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from annoloop.errors import InputError
-from annoloop.records import Answer, Box, Sample, Split
+from annoloop.records import Answer, Box, Detection, Sample, Split
 from annoloop.results_golden import GoldenConflict
 from annoloop.results_models import ImageView
 from annoloop.steps.context import Context
 from annoloop.steps.passes import blind_pass
 from annoloop.store import batches, iterations, samples
+from annoloop.store.iterations import StepRecord
 
 
 def gallery(context: Context, ids: Collection[str]) -> dict[str, ImageView]:
@@ -32,18 +33,26 @@ def gallery(context: Context, ids: Collection[str]) -> dict[str, ImageView]:
         answer = answers.get(key)
         said = answer is not None and answer.answer in (Answer.COMPLETE, Answer.EMPTY)
         labels[key] = tuple(one.box for one in answer.labels) if answer and said else ()
-    predicted: dict[str, tuple[Box, ...]] = {}
-    if done:
-        model, least = str(done[-1].record["model"]), float(done[-1].record["min_score"])
-        stored = context.vectors.load_predictions(model, set(ids)) or {}
-        predicted = {
-            key: tuple(d.box for d in detections if d.score >= least)
-            for key, detections in stored.items()
-        }
+    predicted = {
+        key: tuple(one.box for one in detections)
+        for key, detections in detected(context, done, ids).items()
+    }
     return {
         s.id: _view(s, labels=labels.get(s.id, ()), predicted=predicted.get(s.id, ()))
         for s in found
     }
+
+
+def detected(
+    context: Context, evaluations: Sequence[StepRecord], ids: Collection[str]
+) -> dict[str, tuple[Detection, ...]]:
+    """The newest evaluated model's boxes from its operating point on, where it has predicted."""
+    if not evaluations:
+        return {}
+    newest = evaluations[-1].record
+    stored = context.vectors.load_predictions(str(newest["model"]), set(ids)) or {}
+    least = float(newest["min_score"])
+    return {key: tuple(d for d in found if d.score >= least) for key, found in stored.items()}
 
 
 def image(context: Context, sample_id: str) -> Sample:

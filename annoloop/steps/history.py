@@ -11,16 +11,13 @@ from annoloop.steps.context import Context
 from annoloop.store import db, iterations
 from annoloop.store.iterations import Iteration
 
-EVENTS = 200
-"""The newest lines of the audit log that are told; `--json` tells as many as are asked for."""
-
 LONGEST = 200
 """Characters of what a line of the log says."""
 
 Record = Mapping[str, Any]
 
 
-def history(context: Context, *, events: int = EVENTS) -> HistoryResult:
+def history(context: Context, *, events: int) -> HistoryResult:
     """Iterations with their steps, and the newest `events` lines of the audit log."""
     metric = context.settings.stop.metric
     with context.store.read() as connection:

@@ -11,6 +11,7 @@ from annoloop.errors import InputError
 from annoloop.records import Annotation, Answer, Detection, Label, Sample, Split, sample_id
 from annoloop.results_history import AnswerView, BoxView, PlaceView, SampleView
 from annoloop.steps.context import Context
+from annoloop.steps.gallery import detected
 from annoloop.store import batches, iterations, samples
 
 COUNTED = (Answer.COMPLETE, Answer.EMPTY)
@@ -35,13 +36,7 @@ def sample(context: Context, name: str) -> SampleView:
         if evaluated:
             found = iterations.load_failures(connection, evaluated[-1].seq, of=one.id)
             failed = [describe(failure, classes) for failure in found]
-    model: str | None = None
-    predicted: tuple[Detection, ...] = ()
-    if evaluated:
-        model, least = str(evaluated[-1].record["model"]), float(evaluated[-1].record["min_score"])
-        stored = context.vectors.load_predictions(model, {one.id}) or {}
-        predicted = tuple(d for d in stored.get(one.id, ()) if d.score >= least)
-        model = model if one.id in stored else None
+    predicted = detected(context, evaluated, [one.id])
     return SampleView(
         id=one.id,
         path=one.path,
@@ -55,8 +50,8 @@ def sample(context: Context, name: str) -> SampleView:
         why=one.why,
         labels=_boxes(labels, classes),
         labels_from=labels_from,
-        predicted=_boxes(predicted, classes),
-        model=model,
+        predicted=_boxes(predicted.get(one.id, ()), classes),
+        model=str(evaluated[-1].record["model"]) if one.id in predicted else None,
         batches=tuple(
             PlaceView(batch.name, pick.source, pick.rank, pick.score, pick.reason, batch.created_at)
             for batch, pick, _ in places

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import os
 import re
 import shutil
@@ -154,7 +155,34 @@ def test_a_step_runs_in_a_process_of_its_own_and_is_recorded_by_name(
     assert (closed.who, closed.target) == ("ann", "v1")
 
 
-def test_one_step_at_a_time_and_it_can_be_stopped(client: httpx.Client, walked: Project) -> None:
+def test_stop_interrupts_a_step_in_the_middle(
+    client: httpx.Client, walked: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A training that would take an hour ends at once, leaves no model and gives the lock back."""
+    walked.annotate_oracle("v1")
+    start(client, "annotate_close", batch="v1")
+    ended(client)
+    endless = json.dumps({"command": [sys.executable, "-c", "import time; time.sleep(3600)"]})
+    monkeypatch.setenv("ANNOLOOP_TRAIN__TRAINER", "command")
+    monkeypatch.setenv("ANNOLOOP_TRAIN__OPTIONS", endless)
+    start(client, "train")
+    for _ in range(600):
+        if (walked.busy() or "").startswith("train") and any(walked.folder.rglob("*.part/*")):
+            break
+        time.sleep(0.05)
+    assert client.get("/api/job").json()["state"] == "running"
+    before = time.monotonic()
+    client.post("/api/job/stop", json={})
+    assert ended(client)["state"] == "stopped"
+    assert time.monotonic() - before < 25
+    assert walked.busy() is None
+    assert not (walked.folder / "models" / "v1").exists()
+    monkeypatch.undo()
+    start(client, "train")
+    assert ended(client)["state"] == "done"
+
+
+def test_one_step_at_a_time(client: httpx.Client, walked: Project) -> None:
     walked.annotate_oracle("v1")
     start(client, "annotate_close", batch="v1")
     ended(client)
@@ -162,14 +190,9 @@ def test_one_step_at_a_time_and_it_can_be_stopped(client: httpx.Client, walked: 
     second = start(client, "train")
     assert second.status_code == 503
     assert "annoloop run" in second.json()["error"]["problem"]
-    stop = client.post("/api/job/stop", json={})
-    assert stop.status_code == 200
-    job = ended(client)
-    assert job["state"] in {"stopped", "done"}
-    assert client.post("/api/job/stop", json={}).status_code == 422
-    start(client, "run")
     job = ended(client)
     assert job["state"] == "done", job
+    assert client.post("/api/job/stop", json={}).status_code == 422
     assert [one.step for one in walked.history().iterations[1].steps][-1] == "decide"
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import sys
 from typing import Any
 
 import pytest
@@ -71,23 +73,30 @@ def test_a_new_user_goes_once_round_the_loop(
 
 
 def test_a_step_shows_how_far_it_is_and_stops_when_told(
-    walked_server: Server, walked: Project, tab: Any
+    walked: Project, tab: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     walked.annotate_oracle("v1")
     walked.annotate_close("v1")
-    tab.goto(walked_server.url)
-    tab.click(".steps form[data-verb=run] button")
-    tab.wait_for_selector("#job[data-state=running]")
-    assert tab.locator("form.step button:enabled").count() == 0
-    assert "· " in tab.inner_text("#job-what")
-    other = tab.context.new_page()
-    other.goto(f"{walked_server.url}/history")
-    assert "annoloop run is running" in other.inner_text("header")
-    tab.locator("#job-stop").dispatch_event("click")
-    tab.wait_for_selector("#job:not([data-state=running])", timeout=60_000)
-    assert tab.get_attribute("#job", "data-state") in {"stopped", "done"}
-    tab.wait_for_load_state("networkidle")
-    assert tab.locator("form.step button:enabled").count() > 0
+    walked.golden_check()
+    endless = {"command": [sys.executable, "-c", "import time; time.sleep(3600)"]}
+    monkeypatch.setenv("ANNOLOOP_TRAIN__TRAINER", "command")
+    monkeypatch.setenv("ANNOLOOP_TRAIN__OPTIONS", json.dumps(endless))
+    server = Server(walked.folder)
+    try:
+        tab.goto(server.url)
+        tab.click(".steps form[data-verb=train] button")
+        tab.wait_for_selector("#job[data-state=running]")
+        assert tab.locator("form.step button:enabled").count() == 0
+        assert "· " in tab.inner_text("#job-what")
+        other = tab.context.new_page()
+        other.goto(f"{server.url}/history")
+        assert "annoloop train is running" in other.inner_text("header")
+        tab.click("#job-stop")
+        tab.wait_for_selector("#job[data-state=stopped]", timeout=60_000)
+        tab.wait_for_load_state("networkidle")
+        assert tab.locator("form.step button:enabled").count() > 0
+    finally:
+        server.kill()
 
 
 def test_the_map_is_laid_out_from_its_own_page(walked_server: Server, tab: Any) -> None:

@@ -7,6 +7,7 @@ packages, reports how it is used, and sets OpenCV's threads, environment and ran
 from __future__ import annotations
 
 import atexit
+import importlib
 import logging
 import os
 import random
@@ -40,7 +41,7 @@ def sdk() -> Any:
         if "YOLO_CONFIG_DIR" not in os.environ:  # else it writes into the home folder
             os.environ["YOLO_CONFIG_DIR"] = _room()
         try:
-            import torch  # noqa: F401  (before Ultralytics, which would hold it to one thread)
+            importlib.import_module("torch")  # first: Ultralytics would hold it to one thread
             import ultralytics
             import ultralytics.engine.trainer
             import ultralytics.models
@@ -94,7 +95,10 @@ def quiet(log: Path | None) -> Iterator[Any]:
 
 @contextmanager
 def _kept() -> Iterator[None]:
-    """Random numbers, threads and determinism are afterwards as they were before."""
+    """Random numbers, threads and determinism are afterwards as they were before.
+
+    NPY002 asks for a Generator; it is NumPy's global numbers that Ultralytics sets.
+    """
     threads, state = cv2.getNumThreads(), (random.getstate(), np.random.get_state())  # noqa: NPY002
     torch: Any = sys.modules.get("torch")
     if torch is not None:
