@@ -26,6 +26,17 @@ RETRAIN = "Train again: `annoloop train`."
 LEAST_SCORE, MOST = 0.01, 100
 """Detections below this score, and more than this many an image, do not count in the metrics."""
 
+_NO_MEMORY = (
+    "out of memory",
+    "can't allocate memory",
+    "not enough memory",
+    "insufficient memory",
+    "bad_alloc",
+    # All that oneDNN (PyTorch's layers on a processor) says where memory for its code is refused.
+    "could not create a primitive",
+    "could not create a memory object",
+)
+
 R = TypeVar("R")
 
 
@@ -151,8 +162,7 @@ def shrinking(batch: int, run: Callable[[int], R], say: Callable[[str], None]) -
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether PyTorch, NumPy, OpenCV or the operating system ran out of memory."""
     text = str(error).lower()
-    words = ("out of memory", "can't allocate memory", "not enough memory", "insufficient memory")
-    return isinstance(error, MemoryError) or any(word in text for word in words)
+    return isinstance(error, MemoryError) or any(word in text for word in _NO_MEMORY)
 
 
 def digest_file(file: Path) -> str:

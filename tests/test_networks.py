@@ -16,6 +16,7 @@ from annoloop.networks import (
     detections,
     digest_images,
     earlier_model,
+    is_out_of_memory,
     read_manifest,
     resumable,
     shrinking,
@@ -149,6 +150,12 @@ def test_the_batch_shrinks_only_where_memory_is_what_fails():
     ]
     with pytest.raises(ZeroDivisionError):
         shrinking(4, lambda batch: batch / 0, said.append)
+
+
+def test_onednn_out_of_memory_is_recognized():
+    """It gives no reason (seen in training under a memory limit); fewer images then help."""
+    assert is_out_of_memory(RuntimeError("could not create a primitive"))
+    assert not is_out_of_memory(RuntimeError("could not create a folder"))
 
 
 def test_options_have_bounds():

@@ -498,38 +498,31 @@ def test_an_argument_that_ultralytics_does_not_know_is_named(images, make, tmp_p
         fit(make(device="gpu"), images, tmp_path / "m")
 
 
-SMALL_MEMORY = """
-import json, resource, sys
-from pathlib import Path
-from annoloop.adapters.ultralytics.trainer import UltralyticsTrainer
-from annoloop.testing import CLASSES, labeled_digits
-options, digits, folder = json.loads(sys.argv[1])
-images, silent = labeled_digits(Path(digits)), lambda *_: None
-UltralyticsTrainer(**options | {{"side": 64}}).fit(
-    images[:4], classes=CLASSES, folder=Path(folder) / "warm", seed=1, progress=silent)
-used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-resource.setrlimit(resource.RLIMIT_AS, (used + (500 << 20),) * 2)
-card = UltralyticsTrainer(**options).fit(
-    images, classes=CLASSES, folder=Path(folder) / "m", seed=1, progress=silent)
-print(json.dumps([card.details["batch"], card.details["notes"]]))
-"""
+def test_out_of_memory_takes_fewer_images_at_once_and_says_so(images, make, tmp_path, monkeypatch):
+    """PyTorch's allocator is asked for more than any machine has, by a batch of more than two.
 
+    A limit of the process (RLIMIT_AS, RLIMIT_DATA) would also hit stacks of threads and oneDNN's
+    own code, at which C libraries crash, one time in ten.
+    """
+    torch = pytest.importorskip("torch")
+    base = pytest.importorskip("ultralytics.nn.tasks").BaseModel
+    forward, asked = base.forward, []
 
-@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="measures its memory as Linux")
-def test_out_of_memory_takes_fewer_images_at_once_and_says_so(room, tmp_path):
-    options = {"model": str(room / "tiny.pt"), "epochs": 1, "side": 480, "batch": 40, "holdout": 0}
-    options["arguments"] = SHARP
-    asked = json.dumps([options, str(room / "digits"), str(tmp_path)])
-    done = subprocess.run(
-        [sys.executable, "-c", SMALL_MEMORY.replace("{{", "{").replace("}}", "}"), asked],
-        check=False,
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    batch, notes = json.loads(done.stdout.splitlines()[-1])
-    assert batch < 40
-    assert any("out of memory with 40 images at once" in note for note in notes)
+    def greedy(self, x, *args, **kwargs):
+        at_once = len(x["img"]) if isinstance(x, dict) else 0
+        asked.append(at_once)
+        if at_once > 2:
+            torch.empty(at_once << 50)
+        return forward(self, x, *args, **kwargs)
+
+    monkeypatch.setattr(base, "forward", greedy)
+    card = fit(make(batch=8, epochs=1, holdout=0), images[:8], tmp_path / "m")
+    assert card.details["batch"] == 2
+    assert [n for n in asked if n] == [8, 4, 2, 2, 2, 2]
+    notes = [note for note in card.details["notes"] if "at once" in note]
+    assert [note.split(" (")[0] for note in notes] == [
+        f"out of memory with {batch} images at once" for batch in (8, 4)
+    ]
 
 
 def test_rtdetr_from_scratch(images, make, tmp_path):
