@@ -301,18 +301,24 @@ def metrics(
 
 @app.command()
 def replay(
-    plan: Path,
+    plan: Annotated[Path | None, typer.Argument(help="Left out: standard arms.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder; by default PLAN-replay here.")] = None,
     workers: Annotated[int | None, typer.Option(help="Processes; by default one a core.")] = None,
     dry_run: Annotated[bool, typer.Option(help="Say what it would cost.")] = False,
+    project: Folder = HERE,
     json: Json = False,
 ) -> None:
-    """The loop on labelled data, many strategies and seeds."""
+    """The loop on labelled data, many strategies and seeds; without [data], on the project's."""
     from annoloop.render import progress_bar
     from annoloop.replay import engine
+    from annoloop.replay.plan import read_plan
 
     call: Callable[..., Any] = engine.replay_cost if dry_run else engine.replay
-    show(call(plan, out=out, workers=workers, say=say, progress=progress_bar()), as_json=json)
+    if plan is not None and "data" in read_plan(plan):
+        made = call(plan, out=out, workers=workers, say=say, progress=progress_bar())
+    else:
+        made = open_project(project).replay(plan, out=out, workers=workers, dry_run=dry_run)
+    show(made, as_json=json)
 
 
 @app.callback(invoke_without_command=True)

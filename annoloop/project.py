@@ -17,6 +17,7 @@ from annoloop import (
     results_golden,
     results_map,
     results_models,
+    results_replay,
     settings,
 )
 from annoloop.errors import InputError
@@ -358,6 +359,21 @@ class Project(Views):
             raise InputError(f"{iterations} iterations are none", fix="Ask for at least 1.")
         with self._alone("run") as context:
             return run.run(context, limit=iterations, unattended=annotator == "oracle")
+
+    def replay(
+        self,
+        plan: str | Path | Mapping[str, Any] | None = None,
+        *,
+        out: str | Path | None = None,
+        workers: int | None = None,
+        dry_run: bool = False,
+    ) -> results_replay.ReplayResult | results_replay.ReplayCost:
+        """Which mix would have paid on the images that have labels; this project stays as it is."""
+        run = plugins.load("faces", "replay")
+        made: results_replay.ReplayResult | results_replay.ReplayCost = run(
+            self, plan, out=out, workers=workers, dry_run=dry_run
+        )
+        return made
 
     def report(self, out: str | Path) -> results.ReportResult:
         """The picture of the loop as one self-contained HTML file."""

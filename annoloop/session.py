@@ -61,8 +61,8 @@ class Session:
         self.settings = settings.load(self.folder, environ=os.environ, overrides=overrides)
         self._clock = clock or (lambda: datetime.now(UTC))
         self._who = who or _user()
-        self._say = say or (lambda _text: None)
-        self._progress = progress
+        self.say = say or (lambda _text: None)
+        self.progress = progress
         self._made: dict[tuple[str, str], Any] = {}
         images = self.folder / self.settings.images.root
         self.store = Store(
@@ -102,8 +102,8 @@ class Session:
             who=self._who,
             now=self._now,
             stopwatch=time.perf_counter,
-            say=self._say,
-            progress=self._progress,
+            say=self.say,
+            progress=self.progress,
             embedder=self._once("embedders", chosen.embed.embedder, chosen.embed.options),
             trainer=self._once("trainers", chosen.train.trainer, chosen.train.options),
             strategies=plugins.strategies,

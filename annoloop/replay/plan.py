@@ -162,8 +162,13 @@ def digest(what: Any) -> str:
 
 def load_plan(file: Path) -> Plan:
     """Read and check PLAN.toml; paths in it are relative to its folder. Raises SettingsError."""
+    return parse_plan(read_plan(file), folder=file.parent, origin=str(file))
+
+
+def read_plan(file: Path) -> dict[str, Any]:
+    """The keys of PLAN.toml, unchecked. Raises InputError and SettingsError."""
     try:
-        written = tomllib.loads(file.read_text(encoding="utf-8"))
+        return tomllib.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise InputError(f"there is no plan {file}", fix="Name a TOML file.") from error
     except IsADirectoryError as error:
@@ -172,7 +177,6 @@ def load_plan(file: Path) -> Plan:
         raise SettingsError(
             f"{file} is not valid TOML: {error}", fix="Mend the line that it names."
         ) from error
-    return parse_plan(written, folder=file.parent, origin=str(file))
 
 
 def parse_plan(written: dict[str, Any], *, folder: Path, origin: str = "the plan") -> Plan:

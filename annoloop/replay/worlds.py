@@ -152,6 +152,30 @@ def _gather(plan: Plan, folder: Path, base: Path, voices: Voices) -> None:
 
 def _linked(project: Project, folder: Path) -> tuple[Source, str]:
     """Labelled images of a project as a folder of links and a COCO file, and how they group."""
+    everyone, known, classes = _known(project)
+    labelled = [s for s in everyone if s.id in known]
+    if not labelled:
+        raise InputError(
+            f"no image of {project.folder} is labelled", fix="Label some, or give another project."
+        )
+    shutil.rmtree(folder, ignore_errors=True)
+    for sample in labelled:
+        images.place(sample.uri, folder / "images" / sample.path)
+    document = _coco(labelled, known, classes)
+    (folder / "labels.json").write_text(json.dumps(document), encoding="utf-8")
+    group = "column:group" if any(s.group for s in labelled) else "none"
+    return Source(str(folder / "images"), str(folder / "labels.json"), "coco"), group
+
+
+def labelled_images(project: Project) -> int:
+    """How many images of a project could be replayed."""
+    return len(_known(project)[1])
+
+
+def _known(
+    project: Project,
+) -> tuple[list[Sample], dict[str, tuple[Label, ...]], tuple[str, ...]]:
+    """All samples, the labels of those that have some, and the classes."""
     with project.store.read() as connection:
         everyone = samples.load(connection)
         known = {
@@ -170,18 +194,7 @@ def _linked(project: Project, folder: Path) -> tuple[Source, str]:
         classes = samples.schema(connection).classes
     # What people answered in the loop is newer than the references that it came with.
     known |= {key: one.labels for key, one in answers.items()}
-    labelled = [s for s in everyone if s.id in known]
-    if not labelled:
-        raise InputError(
-            f"no image of {project.folder} is labelled", fix="Label some, or give another project."
-        )
-    shutil.rmtree(folder, ignore_errors=True)
-    for sample in labelled:
-        images.place(sample.uri, folder / "images" / sample.path)
-    document = _coco(labelled, known, classes)
-    (folder / "labels.json").write_text(json.dumps(document), encoding="utf-8")
-    group = "column:group" if any(s.group for s in labelled) else "none"
-    return Source(str(folder / "images"), str(folder / "labels.json"), "coco"), group
+    return everyone, known, classes
 
 
 def _coco(
