@@ -96,8 +96,10 @@ class SelectSettings(Section):
     """Mean cosine from which failures of one class and type are one cluster of `targeted`."""
     look_at: Literal["images", "objects"] = "images"
     """What failures are compared with: whole images, or the regions where objects may be."""
+    whole_groups: bool = True
+    """Declared groups come whole; else they keep splits apart, and frames are picked singly."""
     scene: str = "none"
-    """What is one scene, of which a few picks are enough: none, folder, or rule:REGEX."""
+    """What is one scene, of which a few picks are enough: none, folder, group, or rule:REGEX."""
     per_scene: int = Field(2, ge=1)
     """Picks of one scene in a batch; more only where nothing else is left."""
     seed: int = 0

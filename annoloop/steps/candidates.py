@@ -69,7 +69,7 @@ def gather(
         ids=tuple(ids),
         vectors=vectors,
         coverage=scores,
-        groups=_units(pool),
+        groups=_units(pool) if settings.whole_groups else None,
         near_duplicates=_twins(context, ids),
         uncertainty=None if unsure is None else np.array([unsure[key] for key in ids]),
         patches=pool_patches(context, pool, vectors) if objects and queries else None,
@@ -103,8 +103,13 @@ def _scenes(pool: Sequence[Sample], rule: str, cap: int) -> Scenes | None:
     """The scene of each sample; where the rule names none, a sample is a scene of its own."""
     if rule == "none":
         return None
-    of = GroupRule(rule, None, setting="select.scene")
-    return Scenes(_numbered([of.group(s.path) or f"sample {s.id}" for s in pool]), cap)
+    if rule == "group":
+        names = [s.group for s in pool]
+    else:
+        of = GroupRule(rule, None, setting="select.scene")
+        names = [of.group(s.path) for s in pool]
+    own = [name or f"sample {s.id}" for name, s in zip(names, pool, strict=True)]
+    return Scenes(_numbered(own), cap)
 
 
 def _units(pool: Sequence[Sample]) -> NDArray[np.int64] | None:

@@ -22,7 +22,7 @@ class GroupRule:
         kind, _, argument = rule.partition(":")
         kinds = {"none", "folder", "rule"} | (set() if columns is None else {"column"})
         if kind not in kinds:
-            column = "column:NAME, " if "column" in kinds else ""
+            column = "column:NAME, " if "column" in kinds else "group, "
             raise SettingsError(
                 f"{setting} {rule!r} is not known",
                 fix=f"Use none, folder, {column}or rule:REGEX with one group in parentheses.",

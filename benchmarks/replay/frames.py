@@ -2,9 +2,8 @@
 
     python benchmarks/replay/frames.py OUT [--scenes 80] [--frames 10] [--seed 0]
 
-writes OUT/known (a folder a scene: groups are known) and OUT/unknown (the same files in one
-folder), each with images/ and labels.json. A frame is its scene moved by up to 2 pixels, a little
-darker or lighter, with sensor noise of its own.
+writes OUT/images (a folder a scene) and OUT/labels.json. A frame is its scene moved by up to 2
+pixels, a little darker or lighter, with sensor noise of its own.
 """
 
 from __future__ import annotations
@@ -33,7 +32,8 @@ def frame_of(picture: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray,
 
 def write(out: Path, *, scenes: int, frames: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
-    rows, boxes = {"known": [], "unknown": []}, []
+    rows: list[dict] = []
+    boxes: list[dict] = []
     with tempfile.TemporaryDirectory() as place:
         # make_digits repeats some scenes itself: the first frame of each is enough.
         made = labeled_digits(make_digits(Path(place) / "d", images=2 * scenes, seed=seed))
@@ -42,16 +42,12 @@ def write(out: Path, *, scenes: int, frames: int, seed: int) -> None:
             picture = cv2.imread(scene.file)
             for shot in range(frames):
                 pixels, (dx, dy) = frame_of(picture, rng)
-                names = {
-                    "known": f"scene_{number:03}/frame_{shot}.png",
-                    "unknown": f"scene_{number:03}_frame_{shot}.png",
-                }
-                for kind, name in names.items():
-                    file = out / kind / "images" / name
-                    file.parent.mkdir(parents=True, exist_ok=True)
-                    cv2.imwrite(str(file), pixels)
-                    size = {"width": scene.width, "height": scene.height, "reviewed": True}
-                    rows[kind].append({"id": len(rows[kind]) + 1, "file_name": name, **size})
+                name = f"scene_{number:03}/frame_{shot}.png"
+                file = out / "images" / name
+                file.parent.mkdir(parents=True, exist_ok=True)
+                cv2.imwrite(str(file), pixels)
+                size = {"width": scene.width, "height": scene.height, "reviewed": True}
+                rows.append({"id": len(rows) + 1, "file_name": name, **size})
                 for label in scene.labels:
                     x, y, w, h = label.box
                     left, top = max(x + dx, 0.0), max(y + dy, 0.0)
@@ -59,15 +55,14 @@ def write(out: Path, *, scenes: int, frames: int, seed: int) -> None:
                     boxes.append(
                         {
                             "id": len(boxes) + 1,
-                            "image_id": len(rows["known"]),
+                            "image_id": len(rows),
                             "category_id": label.class_id + 1,
                             "bbox": [left, top, right - left, bottom - top],
                         }
                     )
     names = [{"id": number, "name": name} for number, name in enumerate(CLASSES, start=1)]
-    for kind, images in rows.items():
-        document = {"images": images, "annotations": boxes, "categories": names}
-        (out / kind / "labels.json").write_text(json.dumps(document))
+    document = {"images": rows, "annotations": boxes, "categories": names}
+    (out / "labels.json").write_text(json.dumps(document))
 
 
 if __name__ == "__main__":

@@ -99,8 +99,23 @@ def test_few_picks_of_one_scene(loose: Project) -> None:
         loose.folder, overrides={"select": {"scene": "folder", "per_scene": 1}}
     ).select(size=8, dry_run=True)
     assert max(Counter(p.path.split("/")[0] for p in capped.picks).values()) == 1
-    with pytest.raises(SettingsError, match=r"select\.scene"):
+    with pytest.raises(SettingsError, match=r"select\.scene.*\n.*none, folder, group, or rule"):
         Project(loose.folder, overrides={"select": {"scene": "column:camera"}}).select(size=4)
+
+
+def test_groups_may_keep_splits_apart_and_still_give_single_frames(
+    evaluated: Project, shapes: Path
+) -> None:
+    def scenes(**select: object) -> Counter[str]:
+        project = Project(evaluated.folder, overrides={"select": select})
+        return Counter(p.path.split("/")[0] for p in project.select(size=6, dry_run=True).picks)
+
+    frames = Counter(p.parent.name for p in (shapes / "images").rglob("*.png"))
+    whole = scenes()
+    assert all(number == frames[scene] > 1 for scene, number in whole.items())
+    singly = scenes(whole_groups=False)
+    assert any(number < frames[scene] for scene, number in singly.items())
+    assert set(scenes(whole_groups=False, scene="group", per_scene=1).values()) == {1}
 
 
 def test_the_summary_names_the_classes_to_expect(loose: Project) -> None:
