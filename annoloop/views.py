@@ -48,6 +48,12 @@ class Views(Session):
 
         return gallery.image(self._context(), sample_id)
 
+    def golden_prelabels(self) -> results_golden.GoldenPrelabelsResult:
+        """What the model's boxes do to the labels of people who start from them."""
+        from annoloop.steps import prelabel_bias
+
+        return prelabel_bias.prelabel_bias(self._context())
+
     def golden_conflicts(self) -> tuple[results_golden.GoldenConflict, ...]:
         """Images of the newest golden check that differ most from their reference."""
         from annoloop.steps import gallery

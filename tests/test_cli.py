@@ -41,6 +41,7 @@ VERBS = [
     "golden-baseline",
     "golden-check",
     "golden-power",
+    "golden-prelabels",
     "train",
     "predict",
     "evaluate",

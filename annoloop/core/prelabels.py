@@ -97,7 +97,7 @@ class Bias:
 
 
 Parts = tuple[float, float]
-"""Of one image: numerator and denominator of a rate; a denominator of 0 leaves the image out."""
+"""What one image adds to the numerator and the denominator of a rate."""
 
 
 def _pairs(rows: Sequence[Label], columns: Sequence[Label], floor: float) -> int:
@@ -112,19 +112,21 @@ def _agreement(one: Answered) -> Parts:
     return 2.0 * _pairs(one.model, one.drawn, 0.5), float(both)
 
 
-def _missed(one: Answered) -> Parts:
-    known = one.reference or ()
+def _missed(one: Answered) -> Parts | None:
+    known = one.reference
+    if known is None:
+        return None
     return float(len(known) - _pairs(known, one.drawn, 0.5)), float(len(known))
 
 
-def _spurious(one: Answered) -> Parts:
+def _spurious(one: Answered) -> Parts | None:
     known = one.reference
     if known is None:
-        return 0.0, 0.0
+        return None
     return float(len(one.drawn) - _pairs(known, one.drawn, 0.5)), float(len(one.drawn))
 
 
-MEASURES: Mapping[str, Callable[[Answered], Parts]] = {
+MEASURES: Mapping[str, Callable[[Answered], Parts | None]] = {
     "agreement": _agreement,
     "boxes": lambda one: (float(len(one.drawn)), 1.0),
     "confirmed": lambda one: (float(_pairs(one.model, one.drawn, 0.5)), float(len(one.model))),
@@ -135,9 +137,9 @@ MEASURES: Mapping[str, Callable[[Answered], Parts]] = {
     ),
     "missed": _missed,
     "spurious": _spurious,
-    "seconds": lambda one: (one.seconds or 0.0, 0.0 if one.seconds is None else 1.0),
+    "seconds": lambda one: None if one.seconds is None else (one.seconds, 1.0),
 }
-"""Name → what an image adds to the rate; a rate is the sum of the first over that of the second.
+"""Name → what an image adds to the rate, None where it has no say in it.
 
 `agreement`: F1 of answer and model at IoU 0.5. `boxes`: boxes an image. `confirmed`: share of the
 model's boxes that the answer has too. `foreseen`: share of the answer's boxes that the model had.
@@ -156,15 +158,23 @@ def bias(answered: Sequence[Answered], *, rng: np.random.Generator, draws: int =
     given = np.array([one.given for one in rows], dtype=bool)
     batch = np.unique([one.batch for one in rows], return_inverse=True)[1].astype(np.int64)
     sides = int(given.sum()), int((~given).sum())
+    said = {name: [measure(one) for one in rows] for name, measure in MEASURES.items()}
     parts = {
-        name: np.array([measure(one) for one in rows], dtype=np.float64).reshape(-1, 2)
-        for name, measure in MEASURES.items()
+        name: np.array([one or (0.0, 0.0) for one in found], dtype=np.float64).reshape(-1, 2)
+        for name, found in said.items()
     }
     p_values = _p_values(parts, given, batch, rng=rng, draws=draws) if min(sides) else {}
-    found = {
-        name: _difference(values, given, batch, p_value=p_values.get(name), rng=rng)
-        for name, values in parts.items()
-    }
+    weight = _weights(given, batch)
+    resampled = [
+        (np.flatnonzero(side), Resample.draw(int(side.sum()), rng).weights)
+        for side in (given, ~given)
+    ]
+    found = {}
+    for name, values in parts.items():
+        counted = np.array([one is not None for one in said[name]], dtype=bool)
+        images = int((given & counted).sum()), int((~given & counted).sum())
+        weighted = weight[:, None] * values
+        found[name] = _difference(weighted, resampled, images=images, p_value=p_values.get(name))
     level = ALPHA / len(DECIDING)
     tested = [(name, found[name].p_value) for name in DECIDING]
     alarming = tuple(name for name, p in tested if p is not None and p <= level)
@@ -243,28 +253,26 @@ def _gaps(given: NDArray[np.bool_], as_given: Floats, as_blank: Floats) -> Float
 
 def _difference(
     values: Floats,
-    given: NDArray[np.bool_],
-    batch: NDArray[np.int64],
+    sides: Sequence[tuple[NDArray[np.int64], Floats]],
     *,
+    images: tuple[int, int],
     p_value: float | None,
-    rng: np.random.Generator,
 ) -> Difference:
-    weight = _weights(given, batch)
-    counted = values[:, 1] > 0
+    """`values` (n, 2) weighted; of each side its images and how often each is in each bootstrap."""
     rates: list[float | None] = []
     drawn: list[Floats] = []
-    images: list[int] = []
-    for side in (given, ~given):
-        tops, bottoms = ((weight[:, None] * values)[side & counted]).T.reshape(2, -1)
-        images.append(len(tops))
-        rates.append(float(tops.sum() / bottoms.sum()) if len(tops) else None)
-        resample = Resample.draw(len(tops), rng).weights
+    for places, resample in sides:
+        tops, bottoms = values[places].T
+        rates.append(float(tops.sum() / bottoms.sum()) if bottoms.sum() > 0 else None)
         below = resample @ bottoms
-        drawn.append(np.divide(resample @ tops, below, out=np.zeros_like(below), where=below > 0))
+        # A bootstrap sample without a box says nothing of a rate of boxes.
+        drawn.append(
+            np.divide(resample @ tops, below, out=np.full_like(below, np.nan), where=below > 0)
+        )
     shown, blank = rates
     if shown is None or blank is None:
         return Difference(shown, blank, None, None, None, *images)
     if min(images) < MIN_IMAGES:
         return Difference(shown, blank, shown - blank, None, None, *images)
-    low, high = np.quantile(drawn[0] - drawn[1], [0.025, 0.975]).tolist()
+    low, high = np.nanquantile(drawn[0] - drawn[1], [0.025, 0.975]).tolist()
     return Difference(shown, blank, shown - blank, (low, high), p_value, *images)

@@ -76,19 +76,17 @@ def give(context: Context, name: str, *, skipped: Collection[str] = ()) -> Given
         ids = [key for key in leases.task_ids(connection, name) if key not in skipped]
         found = samples.load(connection, ids=ids)
     before = given(context, name)
-    newest = done[-1].record if done else None
     if before is not None:
-        if newest is None or newest["model"] == before.model:
-            return before
-        note = (
-            f"{name} keeps the boxes of {before.model} that it was first given: "
-            f"with those of {newest['model']} beside them nobody could tell what they did"
-        )
-        return Given(before.rows, (note,))
-    if newest is None:
+        return before
+    if not done:
         raise NotReadyError(
             "there is no evaluated model to prelabel with",
             fix="Export without `--prelabels`, or run `annoloop evaluate` first.",
+        )
+    newest = done[-1].record
+    if not found:
+        raise BatchError(
+            f"every image of {name} was called unusable", fix="Close it: there is nothing to draw."
         )
     labels = _said(context, found, model=str(newest["model"]), least=float(newest["min_score"]))
     return _record(context, name, labels, model=str(newest["model"]))
