@@ -17,6 +17,7 @@ from annoloop import (
     results_golden,
     results_map,
     results_models,
+    results_suspects,
     settings,
 )
 from annoloop.errors import InputError
@@ -289,6 +290,19 @@ class Project(Views):
 
         with self._alone("train") as context:
             return train.train(context)
+
+    def train_folds(self, folds: int) -> results_suspects.FoldsResult:
+        """Predictions of each annotated image by a model that has not seen it, stored."""
+        from annoloop.steps import folds as steps
+
+        with self._alone("train --folds") as context:
+            return steps.train_folds(context, folds)
+
+    def suspects_relabel(self, size: int | None = None) -> results_batches.BatchMakeResult:
+        """A relabel batch of the images whose labels are most likely wrong."""
+        from annoloop.steps import suspects
+
+        return suspects.relabel(self._context(), size=size)
 
     def predict(self) -> results_models.PredictResult:
         """Predictions of the newest model on val and pool, stored."""

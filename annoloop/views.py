@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from annoloop import results_golden, results_history, results_models
+from annoloop import results_golden, results_history, results_models, results_suspects
 from annoloop.records import Sample
 from annoloop.session import Session
 
@@ -23,6 +23,12 @@ class Views(Session):
         from annoloop.steps import failures
 
         return failures.newest_evaluation(self._context())
+
+    def suspects(self) -> results_suspects.SuspectsResult:
+        """Labels of the training set that are probably wrong, likeliest first."""
+        from annoloop.steps import suspects
+
+        return suspects.suspects(self._context())
 
     def history(self, *, events: int = 200) -> results_history.HistoryResult:
         """What was done and decided, when and by whom; the newest `events` of the audit log."""

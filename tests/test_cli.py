@@ -47,6 +47,8 @@ VERBS = [
     "evaluate",
     "failures",
     "failures-review",
+    "suspects",
+    "suspects-relabel",
     "decide",
     "status",
     "run",
