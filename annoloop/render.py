@@ -18,7 +18,7 @@ from annoloop import (
     results_golden,
 )
 from annoloop.ports import Progress, silent
-from annoloop.render_text import SHOWN, table
+from annoloop.render_text import SHOWN, counted, table
 from annoloop.render_text import cell as _cell
 from annoloop.render_text import percent as _percent
 from annoloop.render_text import value as _value
@@ -33,7 +33,7 @@ def to_text(result: Any) -> str:
     """What a person reads: a page of its own where there is one, plain `key  value` otherwise."""
     page = PAGES.get(type(result))
     lines = page(result) if page is not None else _plain(result)
-    return "\n".join(lines) + "\n"
+    return counted("\n".join(lines) + "\n")
 
 
 def _plain(result: Any) -> list[str]:
