@@ -38,10 +38,12 @@ app = typer.Typer(
     help="The annotation loop: golden check, annotate, train, evaluate, select, stop or repeat.",
 )
 failures = typer.Typer(help="The typed failures of the newest evaluation; review of them.")
+suspects = typer.Typer(help="Labels of the training set that are probably wrong.")
 app.add_typer(batch, name="batch")
 app.add_typer(annotate, name="annotate")
 app.add_typer(golden, name="golden")
 app.add_typer(failures, name="failures")
+app.add_typer(suspects, name="suspects")
 app.add_typer(fiftyone, name="fiftyone")
 app.command("app")(cli_app.local_app)
 app.command("history")(cli_history.history)
@@ -160,12 +162,16 @@ def select(
 @app.command()
 def train(
     trainer: Annotated[str | None, typer.Option(help="Another trainer.")] = None,
+    folds: Annotated[
+        int | None, typer.Option(help="Models that predict what they have not seen, as 5.")
+    ] = None,
     project: Folder = HERE,
     json: Json = False,
 ) -> None:
-    """A model of all annotated data."""
+    """A model of all annotated data; or with --folds predictions of that data, for `suspects`."""
     overrides = {"train": {"trainer": trainer}} if trainer else None
-    show(open_project(project, overrides).train(), as_json=json)
+    opened = open_project(project, overrides)
+    show(opened.train() if folds is None else opened.train_folds(folds), as_json=json)
 
 
 @app.command()
@@ -202,6 +208,23 @@ def failures_review(
 ) -> None:
     """A blind batch of failures for two people: are they the model's?"""
     show(open_project(project).failures_review(size), as_json=json)
+
+
+@suspects.callback(invoke_without_command=True)
+def suspects_list(context: typer.Context, project: Folder = HERE, json: Json = False) -> None:
+    """Labels of the training set that are probably wrong, after `train --folds`."""
+    if context.invoked_subcommand is None:
+        show(open_project(project).suspects(), as_json=json)
+
+
+@suspects.command("relabel")
+def suspects_relabel(
+    size: Annotated[int | None, typer.Option(help="How many images; 30 by default.")] = None,
+    project: Folder = HERE,
+    json: Json = False,
+) -> None:
+    """A batch of the images whose labels are most likely wrong, to be corrected."""
+    show(open_project(project).suspects_relabel(size), as_json=json)
 
 
 @app.command()

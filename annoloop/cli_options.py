@@ -27,7 +27,9 @@ def show(result: Any, *, as_json: bool) -> None:
 
 
 def say(text: str) -> None:
-    sys.stderr.write(text + "\n")
+    from annoloop.render_text import counted
+
+    sys.stderr.write(counted(text) + "\n")
     sys.stderr.flush()
 
 

@@ -48,7 +48,7 @@ def batch_export(
     name: str,
     out: Path,
     to: Annotated[str, typer.Option(help="coco, yolo or voc.")] = "coco",
-    prelabels: Annotated[bool, typer.Option(help="With boxes of the newest model.")] = False,
+    prelabels: Annotated[bool, typer.Option(help="With the newest model's boxes.")] = False,
     project: Folder = HERE,
     json: Json = False,
 ) -> None:
@@ -192,6 +192,12 @@ def golden_check(
     show(made, as_json=json)
     if made.verdict == "fail" and not made.accepted:
         raise typer.Exit(EXPECTED)
+
+
+@golden.command("prelabels")
+def golden_prelabels(project: Folder = HERE, json: Json = False) -> None:
+    """Do the model's boxes sway people? Prelabelled images against those left blank."""
+    show(open_project(project).golden_prelabels(), as_json=json)
 
 
 @golden.command("power")

@@ -20,7 +20,7 @@ class Desk:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._turn = Lock()  # waiting for it costs less than SQLite's polling for its own
-        self._suggested: dict[str, tuple[str, Mapping[str, tuple[Label, ...]]]] = {}
+        self._suggested: dict[str, Mapping[str, tuple[Label, ...]]] = {}
 
     def setup(self, batch: str) -> results_label.LabelSetup:
         """Classes, rules and size of a batch. Raises InputError if there is no class to draw."""
@@ -83,17 +83,12 @@ class Desk:
         return label.image_of(self._session._context(), batch, number)
 
     def _suggestions(self, batch: str) -> Mapping[str, tuple[Label, ...]]:
-        """Boxes of the newest model, where it has predicted every image of the batch."""
+        """Boxes that the batch was given; once given they never change."""
         from annoloop.steps import label_setup
 
-        context = self._session._context()
-        model = label_setup.suggesting_model(context, batch)
-        if model is None:
-            return {}
-        known = self._suggested.get(batch)
-        if known is None or known[0] != model:
-            found = label_setup.suggestions(context, batch)
+        if batch not in self._suggested:
+            found = label_setup.suggestions(self._session._context(), batch)
             if found is None:
                 return {}
-            known = self._suggested[batch] = (model, found)
-        return known[1]
+            self._suggested[batch] = found
+        return self._suggested[batch]

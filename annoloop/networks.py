@@ -171,7 +171,7 @@ def digest_file(file: Path) -> str:
 
 
 def digest_images(images: Iterable[LabeledImage]) -> str:
-    """One hash of what is trained on: ids, the bytes of the files, labels, in their order.
+    """One hash of what is trained on: ids, the bytes of the files, labels and groups, in order.
 
     Raises InputError for a file that cannot be read.
     """
@@ -179,7 +179,10 @@ def digest_images(images: Iterable[LabeledImage]) -> str:
     for image in images:
         content = hashlib.blake2b(read_bytes(image.file), digest_size=16).hexdigest()
         labels = [[label.class_id, *label.box, label.ignored] for label in image.labels]
-        total.update(json.dumps([image.sample_id, content, labels]).encode())
+        row = [image.sample_id, content, labels]
+        # Who is held out goes by groups; without them the hash is what it was before there were.
+        row += [] if image.group is None else [image.group]
+        total.update(json.dumps(row).encode())
     return total.hexdigest()
 
 

@@ -17,7 +17,7 @@ from annoloop import (
     results_golden,
     results_map,
     results_models,
-    results_replay,
+    results_suspects,
     settings,
 )
 from annoloop.errors import InputError
@@ -291,6 +291,19 @@ class Project(Views):
         with self._alone("train") as context:
             return train.train(context)
 
+    def train_folds(self, folds: int) -> results_suspects.FoldsResult:
+        """Predictions of each annotated image by a model that has not seen it, stored."""
+        from annoloop.steps import folds as steps
+
+        with self._alone("train --folds") as context:
+            return steps.train_folds(context, folds)
+
+    def suspects_relabel(self, size: int | None = None) -> results_batches.BatchMakeResult:
+        """A relabel batch of the images whose labels are most likely wrong."""
+        from annoloop.steps import suspects
+
+        return suspects.relabel(self._context(), size=size)
+
     def predict(self) -> results_models.PredictResult:
         """Predictions of the newest model on val and pool, stored."""
         from annoloop.steps import train
@@ -359,26 +372,6 @@ class Project(Views):
             raise InputError(f"{iterations} iterations are none", fix="Ask for at least 1.")
         with self._alone("run") as context:
             return run.run(context, limit=iterations, unattended=annotator == "oracle")
-
-    def replay(
-        self,
-        plan: str | Path | Mapping[str, Any] | None = None,
-        *,
-        out: str | Path | None = None,
-        workers: int | None = None,
-        dry_run: bool = False,
-    ) -> results_replay.ReplayResult | results_replay.ReplayCost:
-        """Which mix would have paid on the images that have labels; this project stays as it is."""
-        run = plugins.load("faces", "replay")
-        made: results_replay.ReplayResult | results_replay.ReplayCost = run(
-            self, plan, out=out, workers=workers, dry_run=dry_run
-        )
-        return made
-
-    def report(self, out: str | Path) -> results.ReportResult:
-        """The picture of the loop as one self-contained HTML file."""
-        made: results.ReportResult = plugins.load("faces", "report")(self, Path(out))
-        return made
 
     def doctor(self) -> results.DoctorResult:
         """What is installed, and whether this project is healthy."""

@@ -336,6 +336,7 @@ class LabeledImage:
     height: int
     labels: tuple[Label, ...] = ()
     reviewed: bool = False
+    group: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from annoloop import (
     results_golden,
 )
 from annoloop.ports import Progress, silent
-from annoloop.render_text import SHOWN, table
+from annoloop.render_text import SHOWN, counted, table
 from annoloop.render_text import cell as _cell
 from annoloop.render_text import percent as _percent
 from annoloop.render_text import value as _value
@@ -33,7 +33,7 @@ def to_text(result: Any) -> str:
     """What a person reads: a page of its own where there is one, plain `key  value` otherwise."""
     page = PAGES.get(type(result))
     lines = page(result) if page is not None else _plain(result)
-    return "\n".join(lines) + "\n"
+    return counted("\n".join(lines) + "\n")
 
 
 def _plain(result: Any) -> list[str]:
@@ -190,6 +190,31 @@ def _golden_stats(r: results_golden.GoldenStatsResult) -> list[str]:
     return [*lines, "", *table(header, body)] if body else lines
 
 
+def _golden_prelabels(r: results_golden.GoldenPrelabelsResult) -> list[str]:
+    lines = [f"prelabels: {r.verdict}", r.reason]
+    header = ("batch", "model", "given", "blank", "answered given", "answered blank")
+    body: list[tuple[object, ...]] = [
+        (b.batch, b.model, b.given, b.blank, b.answered_given, b.answered_blank) for b in r.batches
+    ]
+    if not body:
+        return lines
+    lines += ["", *table(header, body), ""]
+    header = ("measure", "given", "blank", "difference", "95 % interval", "p")
+    body = [
+        (
+            name,
+            one["given"],
+            one["blank"],
+            one["difference"],
+            "{:+.3f} to {:+.3f}".format(*one["interval"]) if one["interval"] else "too few",
+            _p(one["p_value"]),
+        )
+        for name, one in r.measures.items()
+        if one["images_given"] or one["images_blank"]
+    ]
+    return [*lines, *table(header, body)]
+
+
 def _golden_check(r: results_golden.GoldenCheckResult) -> list[str]:
     numbers = r.numbers
     lines = [f"golden check of {r.iteration}: {r.verdict}", r.reason]
@@ -260,6 +285,7 @@ PAGES: dict[type, Callable[[Any], list[str]]] = {
     results_batches.CloseResult: _close,
     results_golden.GoldenStatsResult: _golden_stats,
     results_golden.GoldenCheckResult: _golden_check,
+    results_golden.GoldenPrelabelsResult: _golden_prelabels,
     results_golden.GoldenFilesResult: _golden_files,
     **render_models.PAGES,
     **render_replay.PAGES,

@@ -52,7 +52,7 @@ def _sample(r: SampleView) -> list[str]:
         ),
         *(
             f"answer   {one.answer} by {one.annotator} in {one.batch}, {_when(one.at)}, "
-            f"{one.boxes} boxes"
+            f"{one.boxes} boxes" + (f", from {one.started_from}" if one.started_from else "")
             for one in r.answers
         ),
         f"labels   {r.labels_from or 'none that count'}",

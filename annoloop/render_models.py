@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from annoloop import results_failures, results_metrics, results_models
+from annoloop import results_failures, results_metrics, results_models, results_suspects
 from annoloop.render_text import SHOWN, cell, table, value
 
 SLICE = ("images", "boxes", "AP", "AP50", "AR100")
@@ -157,9 +157,24 @@ def explained(d: Mapping[str, Any]) -> list[str]:
     return [*lines, f"AP50 {d['tide']['ap50']:.3f} would gain, all scores: {said}"]
 
 
+def _suspects(r: results_suspects.SuspectsResult) -> list[str]:
+    lines = [
+        f"model {r.model}: {len(r.suspects)} suspects among {r.labels} labels of {r.images} images",
+        f"by kind  {value(r.by_kind)}",
+        "",
+    ]
+    body: list[tuple[object, ...]] = [(s.text, s.path, s.score, s.chance) for s in r.suspects]
+    lines += _top(("suspect", "image", "score", "chance"), body)
+    body = [(w.path, w.suspects, w.expected) for w in r.worst]
+    lines += ["", *_top(("image", "suspects", "expected wrong"), body)]
+    lines += ["", "next: annoloop suspects relabel --size 30"] if r.suspects else []
+    return [*lines, *(f"note: {note}" for note in r.notes)]
+
+
 PAGES: dict[type, Callable[[Any], list[str]]] = {
     results_failures.FailuresResult: _failures,
     results_models.EvaluateResult: _evaluate,
     results_models.DecideResult: _decide,
     results_metrics.MetricsResult: _metrics,
+    results_suspects.SuspectsResult: _suspects,
 }

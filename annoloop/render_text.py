@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, is_dataclass
 from typing import Any
@@ -9,6 +10,28 @@ from typing import Any
 from annoloop.records import Problem, Shortfall
 
 SHOWN = 20
+
+NOUNS = (
+    "answers|boxes|checks|classes|detections|failures|folds|groups|images|iterations|labels|looks|"
+    "models|objects|passes|picks|points|samples|suspects|vectors"
+)
+KINDS = "annotated|blind|golden|hidden|labelled|pool|reference|training"
+VERBS = {"are": "is", "were": "was", "have": "has", "hold": "holds", "lack": "lacks"}
+
+_NUMBER = rf"(?<![\w.,/])1 ((?:(?:{KINDS}) )*)"
+_ONE = re.compile(rf"{_NUMBER}({NOUNS})(?![\w/-]|\.\w)(?: ({'|'.join(VERBS)})\b)?")
+"""One of something, said as of many; the verb that follows it at once, too."""
+
+
+def counted(text: str) -> str:
+    """The text with "1 boxes" said as "1 box": sentences are written for any number."""
+
+    def said(hit: re.Match[str]) -> str:
+        verb = f" {VERBS[hit[3]]}" if hit[3] else ""
+        noun = hit[2].removesuffix("es" if hit[2] in ("boxes", "classes", "passes") else "s")
+        return f"1 {hit[1]}{noun}{verb}"
+
+    return _ONE.sub(said, text)
 
 
 def value(one: Any) -> str:

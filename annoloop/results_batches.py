@@ -83,6 +83,9 @@ class ExportResult:
     images: int
     boxes: int
     prelabels: bool
+    without_prelabels: int = 0
+    """Images that stay blank, so that what the boxes do can be measured."""
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

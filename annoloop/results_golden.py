@@ -81,6 +81,33 @@ class GoldenCheckResult:
 
 
 @dataclass(frozen=True, slots=True)
+class PrelabelledBatch:
+    """A closed batch that was given the boxes of `model`, and the answers that count."""
+
+    batch: str
+    model: str
+    given: int
+    blank: int
+    answered_given: int
+    answered_blank: int
+
+
+@dataclass(frozen=True, slots=True)
+class GoldenPrelabelsResult:
+    """`measures`: each with `given`, `blank`, `difference`, `interval`, `p_value` and images a
+    side; docs/golden.md explains every key. `verdict`: `bias`, `none seen` or `too few`."""
+
+    verdict: str
+    reason: str
+    images_given: int
+    images_blank: int
+    alarming: tuple[str, ...]
+    level: float
+    measures: Mapping[str, Mapping[str, Any]]
+    batches: tuple[PrelabelledBatch, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class GoldenConflict:
     """One golden image: reference boxes as `labels`, the blind answer's as `predicted`."""
 

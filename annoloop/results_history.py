@@ -80,6 +80,8 @@ class AnswerView:
     seconds: float | None
     origin: str
     why: str | None
+    started_from: str | None = None
+    """The model whose boxes the person started from, `blank` where they saw none of the batch's."""
 
 
 @dataclass(frozen=True, slots=True)

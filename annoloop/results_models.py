@@ -31,6 +31,9 @@ class PredictResult:
     images: int
     detections: int
     seconds: float
+    without_prelabels: int | None = None
+    """`batch predict`: images that stay blank all the same (`annotate.without_prelabels`)."""
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

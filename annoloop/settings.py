@@ -58,6 +58,11 @@ class LabelsSettings(Section):
     """Class → rules that its boxes keep: checked while drawing, reported when importing."""
 
 
+class AnnotateSettings(Section):
+    without_prelabels: float = Field(0.2, ge=0, le=1)
+    """Share of a prelabelled batch that stays blank, so that what the boxes do can be measured."""
+
+
 class SplitSettings(Section):
     test: float = Field(0.15, ge=0, lt=1)
     val: float = Field(0.15, gt=0, lt=1)
@@ -194,6 +199,7 @@ class Settings(Section):
     images: ImagesSettings = ImagesSettings()
     store: StoreSettings = StoreSettings()
     labels: LabelsSettings = LabelsSettings()
+    annotate: AnnotateSettings = AnnotateSettings()
     split: SplitSettings = SplitSettings()
     embed: EmbedSettings = EmbedSettings()
     coverage: CoverageSettings = CoverageSettings()

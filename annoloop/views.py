@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
 
-from annoloop import results_golden, results_history, results_models
+from annoloop import (
+    plugins,
+    results,
+    results_golden,
+    results_history,
+    results_models,
+    results_replay,
+    results_suspects,
+)
 from annoloop.records import Sample
 from annoloop.session import Session
 
@@ -23,6 +33,12 @@ class Views(Session):
         from annoloop.steps import failures
 
         return failures.newest_evaluation(self._context())
+
+    def suspects(self) -> results_suspects.SuspectsResult:
+        """Labels of the training set that are probably wrong, likeliest first."""
+        from annoloop.steps import suspects
+
+        return suspects.suspects(self._context())
 
     def history(self, *, events: int = 200) -> results_history.HistoryResult:
         """What was done and decided, when and by whom; the newest `events` of the audit log."""
@@ -48,8 +64,34 @@ class Views(Session):
 
         return gallery.image(self._context(), sample_id)
 
+    def golden_prelabels(self) -> results_golden.GoldenPrelabelsResult:
+        """What the model's boxes do to the labels of people who start from them."""
+        from annoloop.steps import prelabel_bias
+
+        return prelabel_bias.prelabel_bias(self._context())
+
     def golden_conflicts(self) -> tuple[results_golden.GoldenConflict, ...]:
         """Images of the newest golden check that differ most from their reference."""
         from annoloop.steps import gallery
 
         return gallery.golden_conflicts(self._context())
+
+    def replay(
+        self,
+        plan: str | Path | Mapping[str, Any] | None = None,
+        *,
+        out: str | Path | None = None,
+        workers: int | None = None,
+        dry_run: bool = False,
+    ) -> results_replay.ReplayResult | results_replay.ReplayCost:
+        """Which mix would have paid on the images that have labels; this project stays as it is."""
+        run = plugins.load("faces", "replay")
+        made: results_replay.ReplayResult | results_replay.ReplayCost = run(
+            self, plan, out=out, workers=workers, dry_run=dry_run
+        )
+        return made
+
+    def report(self, out: str | Path) -> results.ReportResult:
+        """The picture of the loop as one self-contained HTML file."""
+        made: results.ReportResult = plugins.load("faces", "report")(self, Path(out))
+        return made

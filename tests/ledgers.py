@@ -5,7 +5,16 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
-GROWING = ("reference_labels", "picks", "annotations", "steps", "failures", "looks", "audit")
+GROWING = (
+    "reference_labels",
+    "picks",
+    "prelabels",
+    "annotations",
+    "steps",
+    "failures",
+    "looks",
+    "audit",
+)
 """Tables to which rows are only ever added."""
 
 BROKEN = {
@@ -41,6 +50,7 @@ BROKEN = {
         SELECT step, count(*) AS n FROM steps GROUP BY step HAVING n != (
             SELECT count(*) FROM audit WHERE CASE step
                 WHEN 'golden' THEN what IN ('golden check', 'golden accept')
+                WHEN 'folds' THEN what = 'train folds'
                 WHEN 'annotate' THEN what = 'annotate close' AND target GLOB 'v[0-9]*'
                 ELSE what = step END)""",
     "every failure belongs to an evaluation": """

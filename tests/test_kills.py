@@ -36,6 +36,7 @@ WALK: tuple[tuple[str, dict[str, Any], str | None], ...] = (
     ("annotate_close", {"batch": "v0"}, "annotate close"),
     ("golden_check", {}, "golden check"),
     ("train", {}, "train"),
+    ("train_folds", {"folds": 2}, "train folds"),
     ("evaluate", {}, "evaluate"),
     ("decide", {}, "decide"),
     ("run", {"iterations": 1, "annotator": "oracle"}, None),

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from annoloop import render, results, results_batches
 from annoloop.records import Shortfall
+from annoloop.render_text import counted
 
 ROWS = (
     results.IterationRow(
@@ -111,3 +114,19 @@ def test_a_record_without_a_page_of_its_own_is_listed() -> None:
     text = render.to_text(results.EmbedResult("pixels-v1", 400, 60, 0, 1.23456))
     assert "embedder           pixels-v1" in text
     assert "seconds            1.235" in text
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("1 images, 1 boxes, 11 boxes", "1 image, 1 box, 11 boxes"),
+        ("1 images are gone, 2 images are gone", "1 image is gone, 2 images are gone"),
+        ("1 golden images have no reference labels", "1 golden image has no reference labels"),
+        ("0.1 boxes, 1,001 boxes, v1 images", "0.1 boxes, 1,001 boxes, v1 images"),
+        ("1 of 12 images", "1 of 12 images"),
+        ("scenes/1 images/a.png and 1 boxes.png", "scenes/1 images/a.png and 1 boxes.png"),
+        ("all 1 classes hold. 1 passes.", "all 1 class holds. 1 pass."),
+    ],
+)
+def test_one_of_something_is_one(text: str, said: str) -> None:
+    assert counted(text) == said

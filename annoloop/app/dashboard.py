@@ -24,6 +24,7 @@ from annoloop.report.charts import Chart
 from annoloop.report.control_chart import control_chart
 from annoloop.results import IterationRow, StatusResult
 from annoloop.results_failures import FailuresResult, FailureView
+from annoloop.results_golden import GoldenPrelabelsResult
 from annoloop.results_models import ImageView
 
 if TYPE_CHECKING:
@@ -37,6 +38,18 @@ SIDE = 320
 
 GROUPS = 30
 """Rows of the table of failure groups."""
+
+PRELABELS = {
+    "agreement": "agreement with the model (F1)",
+    "boxes": "boxes an image",
+    "confirmed": "share of the model's boxes kept",
+    "foreseen": "share of the boxes that the model had",
+    "unchanged": "share of the model's boxes kept unchanged",
+    "missed": "golden: share of objects missed",
+    "spurious": "golden: share of boxes too many",
+    "seconds": "seconds an image",
+}
+"""What `golden prelabels` measures, in words."""
 
 _CACHED = {"Cache-Control": "private, max-age=3600"}
 """For pictures: images hardly ever change, and a gallery that is scrolled back asks for nothing."""
@@ -102,6 +115,7 @@ class Dashboard:
         self._project = project
         self._turn = Lock()
         self._known: tuple[int, FailuresResult, list[Chart]] | None = None
+        self._swayed: tuple[int, GoldenPrelabelsResult] | None = None
 
     def history(self) -> dict[str, Any]:
         now = self._project.status()
@@ -183,9 +197,19 @@ class Dashboard:
             "now": now,
             "stats": stats,
             "plan": self._project.golden_plan(),
+            "prelabels": self._prelabels(now),
+            "words": PRELABELS,
             "control": control_chart(collect.golden_points(stats)),
             "cards": [_whole(one.image, one) for one in self._project.golden_conflicts()],
         }
+
+    def _prelabels(self, now: StatusResult) -> GoldenPrelabelsResult:
+        """What the model's boxes do: drawn anew only when a batch was closed."""
+        closed = sum(not batch.open for batch in now.batches)
+        with self._turn:
+            if self._swayed is None or self._swayed[0] != closed:
+                self._swayed = closed, self._project.golden_prelabels()
+            return self._swayed[1]
 
     def sample(self, request: Request) -> dict[str, Any]:
         return {"one": self._project.sample(request.path_params["sample"])}

@@ -12,6 +12,7 @@ from starlette.routing import Route
 
 from annoloop.app.guard import ENTRANCE, Guard
 from annoloop.app.jobs import Jobs
+from annoloop.render_text import counted
 from annoloop.report.environment import environment
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ class Pages:
             job=self._jobs.view(),
             **values,
         )
-        return HTMLResponse(text, status)
+        return HTMLResponse(counted(text), status)
 
 
 def routes(pages: Pages, guard: Callable[[], Guard]) -> list[Route]:

@@ -41,30 +41,37 @@ def count_boxes(images: Sequence[LabeledImage], classes: Sequence[str]) -> dict[
 def hold_out(
     images: Sequence[LabeledImage], share: float
 ) -> tuple[list[LabeledImage], list[LabeledImage]]:
-    """(to train on, to stop early by): about `share` of the images, by their ids alone.
+    """(to train on, to stop early by): about `share` of the images, by their groups or ids alone.
 
-    An image that was held out stays so as the training set grows. None is held out that shows the
-    last image of a class, and none at all if those held out would show no object.
+    A group is held out whole or not at all: frames of a scene that is trained on would say too late
+    when to stop. What was held out stays so as the training set grows. None is held out that shows
+    the last images of a class, and none at all if those held out would show no object.
     """
-    left = Counter(kind for image in images for kind in _classes(image))
-    train, held = [], []
+    units: dict[str, list[LabeledImage]] = {}
     for image in images:
-        kinds = _classes(image)
-        if _place(image) < share and all(left[kind] > 1 for kind in kinds):
+        units.setdefault(_unit(image), []).append(image)
+    left = Counter(kind for image in images for kind in _classes(image))
+    held: set[str] = set()
+    for name, members in units.items():
+        kinds = Counter(kind for image in members for kind in _classes(image))
+        if _place(name) < share and all(left[kind] > kinds[kind] for kind in kinds):
             left.subtract(kinds)
-            held.append(image)
-        else:
-            train.append(image)
-    if not any(map(_classes, held)):
+            held.add(name)
+    stops = [image for image in images if _unit(image) in held]
+    if not any(map(_classes, stops)):
         return list(images), []
-    return train, held
+    return [image for image in images if _unit(image) not in held], stops
+
+
+def _unit(image: LabeledImage) -> str:
+    return image.sample_id if image.group is None else f"group {image.group}"
 
 
 def _classes(image: LabeledImage) -> set[int]:
     return {label.class_id for label in image.labels if not label.ignored}
 
 
-def _place(image: LabeledImage) -> float:
-    """A number in [0, 1) that is the image's own."""
-    digest = hashlib.blake2b(image.sample_id.encode(), digest_size=8, person=b"hold out")
+def _place(name: str) -> float:
+    """A number in [0, 1) that is the image's or the group's own."""
+    digest = hashlib.blake2b(name.encode(), digest_size=8, person=b"hold out")
     return int.from_bytes(digest.digest(), "big") / 2**64

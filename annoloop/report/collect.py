@@ -56,6 +56,7 @@ def write_report(project: Project, out: Path) -> ReportResult:
         weakness=weakness(project, found),
         golden=tuple(golden_points(project.golden_stats())),
         golden_reason=now.golden_reason,
+        prelabels=_prelabels(project),
         conflicts=tuple(_conflicts(project)),
         notes=tuple(_notes(now)),
     )
@@ -64,6 +65,12 @@ def write_report(project: Project, out: Path) -> ReportResult:
         out.parent.mkdir(parents=True, exist_ok=True)
         durable.write_text(out, page)
     return ReportResult(str(out), len(page.encode()))
+
+
+def _prelabels(project: Project) -> str | None:
+    """What the model's boxes do to the labels, where any batch was given some."""
+    found = project.golden_prelabels()
+    return found.reason if found.batches else None
 
 
 def headline(now: StatusResult) -> str:

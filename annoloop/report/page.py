@@ -14,6 +14,7 @@ from typing import Any
 from annoloop.errors import InputError
 from annoloop.images import thumbnail_jpeg
 from annoloop.records import Box
+from annoloop.render_text import counted
 from annoloop.report import figures
 from annoloop.report.control_chart import GoldenPoint, control_chart
 from annoloop.report.environment import environment
@@ -130,6 +131,7 @@ class ReportData:
     weakness: Weakness = Weakness()
     golden: tuple[GoldenPoint, ...] = ()
     golden_reason: str | None = None
+    prelabels: str | None = None
     conflicts: tuple[FailureCard, ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -178,7 +180,7 @@ def render_page(data: ReportData) -> str:
     templates = environment()
     album = _Album(PICTURE_BYTES)
     failures = data.failures[:THUMBNAILS]
-    return templates.get_template("page.html").render(
+    text = templates.get_template("page.html").render(
         data=data,
         conflicts=[album.show(one, _failure_boxes(one)) for one in data.conflicts[:THUMBNAILS]],
         control=control_chart(data.golden),
@@ -195,6 +197,7 @@ def render_page(data: ReportData) -> str:
         progress=figures.progress(data.pool),
         figures=figures.loop(data),
     )
+    return counted(text)
 
 
 def _newest_failures(data: ReportData) -> int:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+from annoloop.records import Batch
 from annoloop.results_batches import BatchListResult, BatchShowResult
 from annoloop.steps.context import Context
 from annoloop.steps.summary import summaries, view
@@ -28,7 +31,16 @@ def show(context: Context, name: str) -> BatchShowResult:
         seed=batch.seed,
         quotas=batch.report.get("quotas", {}),
         shortfalls=tuple(batch.report.get("shortfalls", ())),
-        notes=tuple(batch.report.get("notes", ())),
+        notes=(*batch.report.get("notes", ()), *_prelabelled(batch)),
         picks=tuple(view(p, paths) for p in picks),
         annotators=annotators,
     )
+
+
+def _prelabelled(batch: Batch) -> Iterator[str]:
+    told = batch.report.get("prelabels")
+    if told is not None:
+        yield (
+            f"{told['given']} of its {told['given'] + told['blank']} images, hidden ones included, "
+            f"were given the boxes of {told['model']}; {told['blank']} stay blank"
+        )

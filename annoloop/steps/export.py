@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from annoloop import durable
-from annoloop.errors import BatchError, InputError, NotReadyError
+from annoloop.errors import InputError
 from annoloop.ports import Writer
-from annoloop.records import Answer, BatchKind, Label, LabeledImage, Schema, Split
+from annoloop.records import Answer, Batch, BatchKind, Label, LabeledImage, Schema, Split
 from annoloop.results_batches import ExportResult
 from annoloop.steps.context import Context, require_files
-from annoloop.steps.train import predictions
-from annoloop.store import batches, iterations, samples
+from annoloop.steps.prelabels import Given, give
+from annoloop.steps.prelabels import given as recorded
+from annoloop.store import batches, samples
 
 
 def export(
@@ -34,14 +35,10 @@ def export(
         order = sorted(picked - unusable)
         by_id = {s.id: s for s in samples.load(connection, ids=order)}
         schema = samples.schema(connection)
-    if batch.kind is BatchKind.REVIEW and prelabels:
-        raise BatchError(
-            f"{name} is a review: people who see the model's boxes anchor on them",
-            fix="Export it without `--prelabels`.",
-        )
     require_classes(schema)
-    guesses = _prelabels(context, order) if prelabels else {}
-    if batch.kind is BatchKind.RELABEL and not prelabels:
+    given = _given(context, batch, prelabels=prelabels, unusable=unusable)
+    guesses = {} if given is None or not prelabels else given.shown()
+    if batch.kind is BatchKind.RELABEL:
         guesses = current_labels(context, order)
     require_files({s.path: s.uri for s in by_id.values()})
     rows = [
@@ -70,7 +67,25 @@ def export(
         images=len(rows),
         boxes=sum(len(r.labels) for r in rows),
         prelabels=prelabels,
+        without_prelabels=given.blank if given is not None and prelabels else 0,
+        notes=() if given is None else given.notes,
     )
+
+
+def _given(
+    context: Context, batch: Batch, *, prelabels: bool, unusable: Collection[str]
+) -> Given | None:
+    """What the batch starts from; a note where people elsewhere start from a model's boxes."""
+    if prelabels:
+        return give(context, batch.name, skipped=unusable)
+    known = recorded(context, batch.name)
+    if known is None:
+        return None
+    note = (
+        f"{batch.name} was given boxes of {known.model} before; answers to this export count as if "
+        "their people had seen them. Export with `--prelabels` to keep the comparison clean"
+    )
+    return Given(known.rows, (note,))
 
 
 def require_classes(schema: Schema) -> None:
@@ -88,22 +103,3 @@ def current_labels(context: Context, ids: Sequence[str]) -> dict[str, tuple[Labe
         known = samples.newest_references(connection, ids=ids)
     labels = {key: one.labels for key, one in known.items()}
     return {**labels, **{key: one.labels for key, one in answers.items()}}
-
-
-def _prelabels(context: Context, ids: Sequence[str]) -> dict[str, tuple[Label, ...]]:
-    """Boxes of the newest model at its operating point, for people to accept or mend."""
-    with context.store.read() as connection:
-        done = iterations.step_history(connection, "evaluate")
-        found = samples.load(connection, ids=ids)
-    if not done:
-        raise NotReadyError(
-            "there is no evaluated model to prelabel with",
-            fix="Export without `--prelabels`, or run `annoloop evaluate` first.",
-        )
-    newest = done[-1].record
-    guesses = predictions(context, str(newest["model"]), found)
-    least = float(newest["min_score"])
-    return {
-        key: tuple(Label(d.class_id, d.box) for d in detections if d.score >= least)
-        for key, detections in guesses.items()
-    }

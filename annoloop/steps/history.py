@@ -83,6 +83,9 @@ SAID: Mapping[str, Callable[[Record, str], str]] = {
     ),
     "golden": _golden,
     "train": _trained,
+    "folds": lambda r, _: (
+        f"{r['folds']} models predicted {r['images']:,} annotated images that they had not seen"
+    ),
     "evaluate": _evaluated,
     "decide": lambda r, _: str(r["reason"]),
 }

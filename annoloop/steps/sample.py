@@ -12,7 +12,8 @@ from annoloop.records import Annotation, Answer, Detection, Label, Sample, Split
 from annoloop.results_history import AnswerView, BoxView, PlaceView, SampleView
 from annoloop.steps.context import Context
 from annoloop.steps.gallery import detected
-from annoloop.store import batches, iterations, samples
+from annoloop.steps.prelabel_bias import started_from
+from annoloop.store import batches, iterations, prelabels, samples
 
 COUNTED = (Answer.COMPLETE, Answer.EMPTY)
 
@@ -30,6 +31,7 @@ def sample(context: Context, name: str) -> SampleView:
             for given in batches.load_annotations(connection, ids=[one.id])
             if given.batch not in hidden
         ]
+        starts = dict(prelabels.load(connection, of=one.id))
         labels, labels_from = _labels(connection, one, answers)
         evaluated = iterations.step_history(connection, "evaluate")
         failed: list[str] = []
@@ -57,7 +59,9 @@ def sample(context: Context, name: str) -> SampleView:
             for batch, pick, _ in places
             if batch.name not in hidden
         ),
-        answers=tuple(_answer(given) for given in answers),
+        answers=tuple(
+            _answer(given, started_from(starts.get(given.batch), given)) for given in answers
+        ),
         failures=tuple(failed),
     )
 
@@ -94,7 +98,7 @@ def _boxes(
     )
 
 
-def _answer(given: Annotation) -> AnswerView:
+def _answer(given: Annotation, start: str | None) -> AnswerView:
     return AnswerView(
         batch=given.batch,
         annotator=given.annotator,
@@ -104,4 +108,5 @@ def _answer(given: Annotation) -> AnswerView:
         seconds=given.seconds,
         origin=given.origin,
         why=given.why,
+        started_from=start,
     )

@@ -37,7 +37,7 @@ def train(context: Context) -> TrainResult:
     images, classes = training_set(context)
     require_files({image.path: image.file for image in images})
     name = _model_name(context, iteration)
-    card = _fit(context, images, classes=classes, name=name)
+    card = fit(context, images, classes=classes, name=name)
     by_class = Counter(
         classes[label.class_id] for image in images for label in image.labels if not label.ignored
     )
@@ -95,7 +95,16 @@ def training_set(context: Context) -> tuple[list[LabeledImage], tuple[str, ...]]
             fix="Answer and close a batch first: `annoloop annotate close`.",
         )
     images = [
-        LabeledImage(s.id, s.path, s.uri, s.width, s.height, answers[s.id].labels, reviewed=True)
+        LabeledImage(
+            sample_id=s.id,
+            path=s.path,
+            file=s.uri,
+            width=s.width,
+            height=s.height,
+            labels=answers[s.id].labels,
+            reviewed=True,
+            group=s.group,
+        )
         for s in annotated
     ]
     return images, classes
@@ -112,7 +121,7 @@ def _model_name(context: Context, iteration: Iteration) -> str:
     return iteration.name if not done else f"{iteration.name}.{len(done) + 1}"
 
 
-def _fit(
+def fit(
     context: Context, images: Sequence[LabeledImage], *, classes: Sequence[str], name: str
 ) -> ModelCard:
     """Train into a folder beside the final one and move it there: half a model is never seen.
@@ -185,7 +194,7 @@ def predictions(
     if missing:
         with context.store.read() as connection:
             classes = samples.schema(connection).classes
-        new = dict(_predict(context, model, missing, classes))
+        new = dict(ask(context, model, as_images(missing), classes))
         known = {**known, **new}
         context.vectors.write_predictions(model, sorted(known.items()))
     return {s.id: known[s.id] for s in wanted}
@@ -209,17 +218,17 @@ def pool_predictions(
     return model, known
 
 
-def _predict(
-    context: Context, model: str, wanted: Sequence[Sample], classes: Sequence[str]
+def ask(
+    context: Context, model: str, images: Sequence[LabeledImage], classes: Sequence[str]
 ) -> Iterator[tuple[str, tuple[Detection, ...]]]:
+    """What a model says of these images, in order; every answer is checked."""
     folder = context.model_folder(model)
     if not folder.is_dir():
         raise NotReadyError(
             f"the folder of model {model} is gone ({folder})",
             fix="Bring it back, or train again: `annoloop train`.",
         )
-    require_files({s.path: s.uri for s in wanted})
-    images = as_images(wanted)
+    require_files({image.path: image.file for image in images})
     answered = context.trainer().predict(folder, images, classes=classes, progress=context.progress)
     for image, (key, found) in zip(images, answered, strict=True):
         _check(image, key, found, classes=len(classes))

@@ -108,6 +108,12 @@ def _batch(row: Row[Any]) -> Batch:
     )
 
 
+def add_report(connection: Connection, batch: Batch, more: Mapping[str, Any]) -> None:
+    """Add to the record of a batch that is open; a closed one's never changes."""
+    report = {**batch.report, **more}
+    connection.execute(update(batches).where(batches.c.name == batch.name).values(report=report))
+
+
 def close(connection: Connection, name: str, at: str) -> None:
     connection.execute(update(batches).where(batches.c.name == name).values(closed_at=at))
 

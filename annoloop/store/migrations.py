@@ -127,12 +127,29 @@ def _leases(connection: Connection) -> None:
     )
 
 
+def _prelabels(connection: Connection) -> None:
+    """What a model said of the images of a batch, and which of them stay without its boxes."""
+    connection.exec_driver_sql(
+        """CREATE TABLE prelabels (
+        batch TEXT NOT NULL REFERENCES batches (name),
+        sample_id TEXT NOT NULL REFERENCES samples (id), model TEXT NOT NULL,
+        blank BOOLEAN NOT NULL, labels JSON NOT NULL, at TEXT NOT NULL,
+        PRIMARY KEY (batch, sample_id))"""
+    )
+    for verb in ("UPDATE", "DELETE"):
+        connection.exec_driver_sql(
+            f"CREATE TRIGGER prelabels_no_{verb.lower()} BEFORE {verb} ON prelabels "
+            "BEGIN SELECT RAISE(ABORT, 'prelabels is append-only'); END"
+        )
+
+
 Migration = Callable[[Connection], None]
 
 MIGRATIONS: tuple[tuple[str, Migration], ...] = (
     ("0001_first_schema", _first_schema),
     ("0002_locked_rows", _locked_rows),
     ("0003_leases", _leases),
+    ("0004_prelabels", _prelabels),
 )
 
 

@@ -109,6 +109,17 @@ leases = Table(
     Column("seconds", Float, nullable=False),
 )
 
+prelabels = Table(
+    "prelabels",
+    metadata,
+    Column("batch", Text, primary_key=True),
+    Column("sample_id", Text, primary_key=True),
+    Column("model", Text, nullable=False),
+    Column("blank", Boolean, nullable=False),
+    Column("labels", JSON, nullable=False),
+    Column("at", Text, nullable=False),
+)
+
 iterations = Table(
     "iterations",
     metadata,

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from annoloop.desk import Desk
 from annoloop.project import Project
 from tests.app.conftest import CLASSES, HOSTILE, Server, answers, place_of, serious
 
@@ -252,6 +253,42 @@ def test_a_page_closed_while_the_server_was_away_brings_its_work(
     tab.wait_for_selector("#desk[data-ready=yes]")
     assert tab.inner_text("#count") == "1"
     saved(tab)
+
+
+def test_a_reload_opens_where_its_user_was(server: Server, project: Project, tab: Any) -> None:
+    begin(tab, server)
+    first = number_of(tab)
+    for _ in range(2):
+        number = number_of(tab)
+        tab.keyboard.press(".")
+        away_from(tab, number)
+    here = number_of(tab)
+    assert here == first + 2
+    tab.reload()
+    tab.wait_for_selector("#desk[data-ready=yes]")
+    assert number_of(tab) == here  # not the first without an answer
+    tab.keyboard.press("e")
+    away_from(tab, here)
+    tab.keyboard.press(",")
+    tab.wait_for_selector(f"#desk[data-number='{here}']")
+    tab.reload()
+    tab.wait_for_selector("#desk[data-ready=yes]")
+    assert number_of(tab) == here  # also where it is answered
+    assert "empty" in tab.inner_text("#given")
+
+
+def test_where_another_person_has_taken_the_image_the_next_one_opens(
+    server: Server, project: Project, tab: Any
+) -> None:
+    begin(tab, server)
+    here = number_of(tab)
+    tab.evaluate("localStorage.setItem('annoloop:at:v0:ann', '2')")
+    desk = Desk(project)
+    assert desk.claim("v0", "bob", number=2) is not None
+    tab.reload()
+    tab.wait_for_selector("#desk[data-ready=yes]")
+    assert number_of(tab) == here
+    assert tab.inner_text("#message") == ""
 
 
 def test_names_that_are_code_are_words(server: Server, tab: Any) -> None:

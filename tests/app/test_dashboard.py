@@ -23,7 +23,7 @@ from annoloop.app.offers import OFFERS, order
 from annoloop.app.overview import filled, next_offers
 from annoloop.errors import InputError
 from annoloop.project import Project
-from tests.app.conftest import HOSTILE
+from tests.app.conftest import CLASSES, HEIGHT, HOSTILE, WIDTH
 from tests.app.test_server import serving
 
 PAGES = ("/", "/label", "/failures", "/batches", "/map", "/golden", "/history")
@@ -54,6 +54,12 @@ def blind_ids(project: Project, batch: str) -> list[str]:
         return [row[0] for row in connection.execute(query, (batch,))]
 
 
+def paths_of(project: Project, batch: str) -> list[str]:
+    query = "SELECT path FROM picks JOIN samples ON id = sample_id WHERE batch = ?"
+    with closing(sqlite3.connect(project.folder / "annoloop.db")) as connection:
+        return [row[0] for row in connection.execute(query, (batch,))]
+
+
 @pytest.mark.parametrize("address", PAGES)
 def test_pages_of_a_project_that_has_nothing_yet(project: Project, address: str) -> None:
     with serving(project) as client:
@@ -67,6 +73,25 @@ def test_pages_of_a_project_that_went_round_once(client: httpx.Client, address: 
     assert "<script>alert" not in page.text
     assert "src=x onerror" not in page.text.replace("&#34;", '"').replace(HOSTILE, "")
     assert " style=" not in page.text  # the policy forbids it, and the browser would drop it
+
+
+def test_the_golden_page_says_what_the_models_boxes_do(
+    client: httpx.Client, walked: Project
+) -> None:
+    assert "What the model's boxes do" not in client.get("/golden").text
+    made = walked.batch_predict("v1")
+    assert f"{made.without_prelabels} stay blank" in client.get("/batches/v1").text
+    images = [{"id": n, "file_name": one} for n, one in enumerate(paths_of(walked, "v1"), start=1)]
+    said = [one | {"reviewed": True, "width": WIDTH, "height": HEIGHT} for one in images]
+    names = [{"id": n, "name": name} for n, name in enumerate(CLASSES, start=1)]
+    file = walked.folder / "answers.json"
+    file.write_text(json.dumps({"images": said, "annotations": [], "categories": names}))
+    walked.annotate_import(file, batch="v1", annotator="ann")
+    walked.annotate_close("v1")
+    page = client.get("/golden").text
+    assert "What the model's boxes do" in page
+    assert "too few to tell" in page
+    assert "share of the model&#39;s boxes kept unchanged" in page
 
 
 def test_a_batch_says_why_each_image_is_in_it(client: httpx.Client, walked: Project) -> None:

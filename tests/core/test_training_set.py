@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -66,3 +67,22 @@ def test_the_last_image_of_a_class_is_trained_on():
 def test_images_without_objects_cannot_say_when_to_stop():
     images = [image(0, 0), *(image(n) for n in range(1, 40))]
     assert hold_out(images, 0.5) == (images, [])
+
+
+def test_a_group_is_held_out_whole_or_not_at_all():
+    images = [replace(image(n, n % 2), group=f"scene {n // 5}") for n in range(1000)]
+    train, held = hold_out(images, 0.2)
+    assert not {one.group for one in train} & {one.group for one in held}
+    assert 120 < len(held) < 280
+    assert train + held == sorted(train, key=images.index) + sorted(held, key=images.index)
+    early = {one.sample_id for one in hold_out(images[:500], 0.2)[1]}
+    assert early == {one.sample_id for one in held} & {one.sample_id for one in images[:500]}
+
+
+def test_the_last_group_of_a_class_is_trained_on():
+    for rare in range(40):
+        images = [replace(image(n, 0), group=f"scene {n // 2}") for n in range(80)]
+        for n in (2 * rare, 2 * rare + 1):
+            images[n] = replace(image(n, 0, 1), group=f"scene {rare}")
+        train, _ = hold_out(images, 0.5)
+        assert any(label.class_id == 1 for one in train for label in one.labels)

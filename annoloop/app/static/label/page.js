@@ -76,7 +76,7 @@ function refresh() {
   const row = rows[chosen];
   $("selected").textContent = row
     ? `Box ${chosen + 1} of ${rows.length}: ${setup.classes[row[CLASS]].name}, ${spot(row, " by ").join(", ")} pixels`
-    : `${rows.length} boxes, none selected`;
+    : `${rows.length === 1 ? "1 box" : `${rows.length} boxes`}, none selected`;
 }
 
 function select(index) {
@@ -157,7 +157,8 @@ function load(number) {
   return image;
 }
 
-async function open(wish) {
+/** Open an image; one that cannot be had is told, or gives way to what `orElse` wishes. */
+async function open(wish, orElse) {
   busy = true;
   tell("");
   let task;
@@ -165,6 +166,7 @@ async function open(wish) {
     task = await insist(`${desk.api}/claim`, { who: desk.who, ...wish });
   } catch (error) {
     busy = false;
+    if (orElse) return open(orElse);
     tell(error.message);
     if (!work) await finish();
     return;
@@ -189,7 +191,14 @@ async function open(wish) {
   begin(task, image);
 }
 
+/** Where this person was in this browser, else at the first image that needs them. */
+async function resume() {
+  const number = desk.kept.place();
+  await (number ? open({ number }, {}) : open({}));
+}
+
 function begin(task, image) {
+  desk.kept.arrive(task.number);
   size = { width: task.width, height: task.height };
   work = new Work(desk, task, say);
   chosen = -1;
@@ -271,6 +280,7 @@ async function finish() {
   const { standing, drafts } = await insist(`${desk.api}/queue`, { who: desk.who });
   work = null;
   busy = false;
+  desk.kept.leave();
   $("desk").hidden = true;
   $("finished").hidden = false;
   const open_ = standing.total - standing.answered;
@@ -385,7 +395,7 @@ function wire() {
   $("who").addEventListener("click", async () => {
     if (work && !(await work.settle())) return;
     await askName();
-    await open({});
+    await resume();
   });
   for (const id of ["close", "close-now"]) $(id)?.addEventListener("click", close);
   $("again").addEventListener("click", () => open({ number: 1 }));
@@ -427,7 +437,7 @@ async function start() {
   }
   if (!desk.who) await askName();
   await deliver();
-  await open({});
+  await resume();
   $("desk").dataset.ready = "yes";
 }
 

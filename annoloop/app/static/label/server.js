@@ -47,6 +47,24 @@ export function tabName() {
 export class Kept {
   constructor(batch, who) {
     this.prefix = `annoloop:work:${batch}:${who}:`;
+    this.at = `annoloop:at:${batch}:${who}`;
+  }
+
+  /** The image that this person had open last in this browser, 0 if none. */
+  place() {
+    return Number(localStorage.getItem(this.at) || 0);
+  }
+
+  arrive(number) {
+    try {
+      localStorage.setItem(this.at, number);
+    } catch {
+      // Without room the page opens at the next image that is wanted, as on a first visit.
+    }
+  }
+
+  leave() {
+    localStorage.removeItem(this.at);
   }
 
   get(number) {
