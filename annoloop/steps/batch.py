@@ -31,4 +31,5 @@ def show(context: Context, name: str) -> BatchShowResult:
         notes=tuple(batch.report.get("notes", ())),
         picks=tuple(view(p, paths) for p in picks),
         annotators=annotators,
+        embedder=batch.report.get("embedder"),
     )
