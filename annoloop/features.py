@@ -142,9 +142,10 @@ def _rows(eye: Eye, asked: Sequence[_Asked]) -> NDArray[np.float32]:
 def _pooled(
     torch: Any, sight: Sight, owners: Sequence[int], boxes: Sequence[Box]
 ) -> NDArray[np.float32]:
-    """Mean and maximum over the cells of each box on each level, (boxes, d).
+    """The maximum over the cells of each box on each level, (boxes, d).
 
-    Each part has length 1 before all are put side by side: levels differ in how loud they are.
+    Maxima tell objects better than means, which the background fills (benchmarks/embedders.md).
+    Each level has length 1 before all are put side by side: levels differ in how loud they are.
     """
     import numpy as np
     from torchvision.ops import roi_align
@@ -161,7 +162,7 @@ def _pooled(
             cells = roi_align(
                 one.float(), torch.from_numpy(rois).to(one.device), (CELLS, CELLS), aligned=True
             )
-            parts += [cells.mean((2, 3)), cells.amax((2, 3))]
+            parts.append(cells.amax((2, 3)))
     unit = [torch.nn.functional.normalize(part, eps=1e-12) for part in parts]
     rows = torch.nn.functional.normalize(torch.cat(unit, 1), eps=1e-12)
     return np.asarray(rows.cpu().numpy(), dtype=np.float32)
