@@ -118,6 +118,8 @@ def embed(
     """A vector for every image that has none yet."""
     overrides = {"embed": {"embedder": embedder}} if embedder else None
     show(open_project(project, overrides).embed(), as_json=json)
+    if embedder and embedder != open_project(project).settings.embed.embedder:
+        say(f"note: to choose by these, `annoloop select --embedder {embedder}`")
 
 
 @app.command("map")

@@ -33,6 +33,16 @@ def decided(shapes: Path, tmp_path: Path) -> Project:
     return made
 
 
+def test_the_map_says_that_a_model_is_needed(shapes, tmp_path):
+    """Where the app asks what the map is of, before there is any model."""
+    source = Source(str(shapes / "images"), str(shapes / "labels.json"))
+    Project.init(tmp_path / "project", source)
+    with pytest.raises(NotReadyError, match="none is trained yet"):
+        Project(tmp_path / "project", overrides=DETECTOR).map()
+    checks = Project(tmp_path / "project", overrides=DETECTOR).doctor().checks
+    assert all(check.ok for check in checks if check.name != "vectors")
+
+
 def verb(folder: Path, *words: str) -> dict:
     done = CliRunner().invoke(app, [*words, "--project", str(folder), "--json"])
     assert done.exit_code == 0, done.stderr
@@ -62,7 +72,10 @@ def test_a_whole_loop_through_the_command_line(shapes, tmp_path):
         assert found["embedder"].startswith("detector-classical-")
         assert (found["embedded"], found["already"]) == (60, 0), "a new model, all vectors anew"
         assert found["images_per_second"] > 0
-        assert verb(folder, "embed", "--embedder", "detector")["embedded"] == 0
+        again = CliRunner().invoke(
+            app, ["embed", "--embedder", "detector", "--project", str(folder)]
+        )
+        assert "annoloop select --embedder detector" in again.stderr
         chosen = verb(folder, "select", "--size", "8", "--embedder", "detector")
         assert chosen["embedder"] == found["embedder"]
         assert chosen["by_source"]["targeted"] >= 5
