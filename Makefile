@@ -76,7 +76,7 @@ lock:
 	uv pip compile pyproject.toml --group dev --extra fiftyone --override build/overrides.txt --universal --python-version 3.11 --generate-hashes --no-header --no-annotate -o requirements-fiftyone.lock
 	# Ultralytics asks for opencv-python, which is the same module with windows; Torch and TorchVision only fit in pairs.
 	printf "opencv-python; sys_platform == 'never'\ntorch==2.14.1\ntorchvision==0.29.1\n" > build/overrides.txt
-	uv pip compile pyproject.toml --group dev --group models --extra onnx --extra timm --extra torchvision --extra ultralytics --override build/overrides.txt --universal --python-version 3.11 --generate-hashes --no-header --no-annotate -o requirements-models.lock
+	uv pip compile pyproject.toml --group dev --group models --extra onnx --extra open_clip --extra timm --extra torchvision --extra ultralytics --override build/overrides.txt --universal --python-version 3.11 --generate-hashes --no-header --no-annotate -o requirements-models.lock
 
 clean:
 	rm -rf .venv .venv-fiftyone .venv-models demo .mypy_cache .pytest_cache .ruff_cache

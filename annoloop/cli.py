@@ -120,6 +120,8 @@ def embed(
     """A vector for every image that has none yet."""
     overrides = {"embed": {"embedder": embedder}} if embedder else None
     show(open_project(project, overrides).embed(), as_json=json)
+    if embedder and embedder != open_project(project).settings.embed.embedder:
+        say(f"note: to choose by these, `annoloop select --embedder {embedder}`")
 
 
 @app.command("map")
@@ -133,9 +135,14 @@ def map_(
 
 
 @app.command()
-def score(project: Folder = HERE, json: Json = False) -> None:
+def score(
+    embedder: Annotated[str | None, typer.Option(help="Another embedder.")] = None,
+    project: Folder = HERE,
+    json: Json = False,
+) -> None:
     """Coverage scores of the unlabeled pool, given what is labelled."""
-    show(open_project(project).score(), as_json=json)
+    overrides = {"embed": {"embedder": embedder}} if embedder else None
+    show(open_project(project, overrides).score(), as_json=json)
 
 
 @app.command()
@@ -146,13 +153,15 @@ def select(
     mix: Annotated[str | None, typer.Option(help="coverage=0.3,targeted=0.7")] = None,
     look_at: Annotated[str | None, typer.Option(help="images or objects.")] = None,
     seed: Annotated[int | None, typer.Option(help="Another seed.")] = None,
+    embedder: Annotated[str | None, typer.Option(help="Another embedder.")] = None,
     dry_run: Annotated[bool, typer.Option(help="Show the batch without taking it.")] = False,
     project: Folder = HERE,
     json: Json = False,
 ) -> None:
     """The next batch, each pick with its reason."""
     shares = None if mix is None else mix_of(mix)
-    overrides = {"select": {"look_at": look_at}} if look_at else None
+    overrides = {"select": {"look_at": look_at}} if look_at else {}
+    overrides |= {"embed": {"embedder": embedder}} if embedder else {}
     made = open_project(project, overrides).select(
         size, boxes=boxes, minutes=minutes, mix=shares, seed=seed, dry_run=dry_run
     )

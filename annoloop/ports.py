@@ -126,6 +126,34 @@ class Trainer(Protocol):
         ...
 
 
+class Features(Protocol):
+    """What a trainer also has if its models can describe images: features of the network."""
+
+    def features_name(self, folder: Path, *, classes: Sequence[str]) -> str:
+        """Which vectors `features` gives: another model or another way of pooling, another name.
+
+        Raises TrainerError for a model that is missing, broken, foreign, or made for other classes.
+        """
+        ...
+
+    def features(
+        self,
+        folder: Path,
+        files: Sequence[str],
+        boxes: Sequence[Sequence[Box]] | None = None,
+        *,
+        classes: Sequence[str],
+    ) -> NDArray[np.float32]:
+        """A finite row of length 1 for each file, or for each box of each file; (n, d)."""
+        ...
+
+
+class ModelEmbedder(Protocol):
+    """An embedder by the project's newest model: it is told each time which model that is."""
+
+    def of(self, trainer: Features, folder: Path, *, classes: Sequence[str]) -> CropEmbedder: ...
+
+
 class Annotator(Protocol):
     """Send a batch out to people, and bring their answers back."""
 

@@ -108,12 +108,17 @@ def _select(r: results_batches.SelectResult) -> list[str]:
         *(f"note: {note}" for note in r.notes),
         *(f"short: {_value(s)}" for s in r.shortfalls),
         *([f"differs: {_value(r.summary)}"] if r.summary else []),
+        *_chosen_by(r.embedder),
         "",
         *_picks(r.picks),
     ]
     if not r.dry_run:
         lines += ["", f"next: annoloop batch export {r.batch} OUT --to coco"]
     return lines
+
+
+def _chosen_by(embedder: str | None) -> list[str]:
+    return [f"chosen by {embedder} vectors"] if embedder else []
 
 
 def _picks(picks: Sequence[results_batches.PickView]) -> list[str]:
@@ -132,6 +137,7 @@ def _show(r: results_batches.BatchShowResult) -> list[str]:
         f"{b.answered} answered",
         *(f"note: {note}" for note in r.notes),
         *(f"short: {_value(s)}" for s in r.shortfalls),
+        *_chosen_by(r.embedder),
         "",
         *_picks(r.picks),
     ]

@@ -35,6 +35,8 @@ class SelectResult:
     notes: tuple[str, ...]
     summary: Mapping[str, Any] = field(default_factory=dict)
     """How the batch differs from the pool; docs/selection.md says what each number is."""
+    embedder: str = ""
+    """The vectors that it was chosen by; those of a model hold its hash."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,8 @@ class BatchShowResult:
     picks: tuple[PickView, ...]
     annotators: tuple[str, ...] = ()
     """Who answered, by name."""
+    embedder: str | None = None
+    """The vectors that it was chosen by, where it was chosen by any."""
 
 
 @dataclass(frozen=True, slots=True)

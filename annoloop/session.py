@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -25,6 +26,7 @@ from annoloop.errors import (
 )
 from annoloop.ports import LoopReader, Mirror, Progress, silent
 from annoloop.records import ForeignDataset, Source
+from annoloop.steps import newest
 from annoloop.steps.context import Context
 from annoloop.store.db import Store
 from annoloop.store.vectors import VectorStore
@@ -94,7 +96,7 @@ class Session:
 
     def _context(self) -> Context:
         chosen = self.settings
-        return Context(
+        context = Context(
             folder=self.folder,
             settings=chosen,
             store=self.store,
@@ -108,6 +110,9 @@ class Session:
             trainer=self._once("trainers", chosen.train.trainer, chosen.train.options),
             strategies=plugins.strategies,
         )
+        first = chosen.embed.first
+        before = None if first is None else self._once("embedders", first, {})
+        return replace(context, embedder=partial(newest.embedder, context, before))
 
     def _once(self, kind: str, name: str, options: Mapping[str, Any]) -> Callable[[], Any]:
         """Make an adapter at first need and keep it: trainers may hold what they have computed."""

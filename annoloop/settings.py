@@ -83,6 +83,8 @@ class SplitSettings(Section):
 class EmbedSettings(Section):
     embedder: str = "pixels"
     options: dict[str, Any] = Field(default_factory=dict)
+    first: str | None = None
+    """The embedder until there is a model, for one that needs a model, as `detector` does."""
     chunk: int = Field(256, ge=1)
 
 
@@ -233,7 +235,7 @@ def load(
     for origin, layer in layers:
         if not layer:
             continue
-        values = _merge(values, layer)
+        values = _merge(_fitting(values, layer), layer)
         _validate(values, origin)
     return _validate(values, str(file))
 
@@ -281,6 +283,18 @@ def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
         else:
             merged[key] = value
     return merged
+
+
+def _fitting(values: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """`values` without the options of an embedder or trainer that `over` replaces by another."""
+    kept = dict(values)
+    for section, key in (("embed", "embedder"), ("train", "trainer")):
+        known, new = values.get(section), over.get(section)
+        if isinstance(known, Mapping) and isinstance(new, Mapping) and key in new:
+            default = Settings.model_fields[section].default
+            if new[key] != known.get(key, getattr(default, key)):
+                kept[section] = {k: v for k, v in known.items() if k != "options"}
+    return kept
 
 
 def _validate(values: Mapping[str, Any], origin: str) -> Settings:

@@ -48,6 +48,7 @@ def model(folder, **about):
         ("trainers", "torchvision", "torch", {"model": "fcos_resnet50_fpn"}),
         ("embedders", "timm", "torch", {"model": "resnet18", "random_weights": True}),
         ("embedders", "onnx", "onnxruntime", {"model": "m.onnx"}),
+        ("embedders", "open_clip", "open_clip", {"model": "ViT-B-32", "weights": "m.onnx"}),
     ],
 )
 def test_a_missing_sdk_gives_the_install_line(tmp_path, monkeypatch, kind, name, module, options):

@@ -22,7 +22,14 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
-from annoloop.core.region_model import Example, RegionModel, Regions, detect, fit_regions
+from annoloop.core.region_model import (
+    Example,
+    RegionModel,
+    Regions,
+    detect,
+    fit_regions,
+    pooled,
+)
 from annoloop.core.regions import (
     Boxes,
     SizeRange,
@@ -35,8 +42,9 @@ from annoloop.core.regions import (
 from annoloop.core.training_set import count_boxes
 from annoloop.errors import SettingsError, TrainerError
 from annoloop.images import read_rgb
+from annoloop.images import size as image_size
 from annoloop.ports import Progress
-from annoloop.records import Detection, Label, LabeledImage, ModelCard
+from annoloop.records import Box, Detection, Label, LabeledImage, ModelCard
 
 MANIFEST, ARRAYS = "manifest.json", "model.npz"
 FORMAT = "annoloop-classical-1"
@@ -133,6 +141,37 @@ class ClassicalTrainer:
         """
         model, sizes = _load(folder, classes, side=self._side)
         return self._detections(model, sizes, images, progress)
+
+    def features_name(self, folder: Path, *, classes: Sequence[str]) -> str:
+        """`classical-HASH`, by the model and how images are looked at."""
+        _load(folder, classes, side=self._side)
+        said = f"1 {_digest((folder / ARRAYS).read_bytes())} {self._side} {self._proposals}"
+        return f"classical-{hashlib.blake2b(said.encode(), digest_size=6).hexdigest()}"
+
+    def features(
+        self,
+        folder: Path,
+        files: Sequence[str],
+        boxes: Sequence[Sequence[Box]] | None = None,
+        *,
+        classes: Sequence[str],
+    ) -> NDArray[np.float32]:
+        """What the model finds in images or their boxes: its descriptors, by how much they matter.
+
+        Raises TrainerError as `predict` does, InputError naming a bad image.
+        """
+        model, sizes = _load(folder, classes, side=self._side)
+        one_thread, found = _one_thread(), [np.empty((0, len(model.mean)), np.float32)]
+        for number, file in enumerate(files):
+            width, height = image_size(file)
+            whole: list[Box] = [(0, 0, width, height)]
+            asked = [Label(0, box) for box in (whole if boxes is None else boxes[number])]
+            view = self._view(LabeledImage(file, file, file, width, height), sizes, asked)
+            candidates = Regions(view.boxes, view.rows.astype(np.float32))
+            own = Regions(_boxes(asked, view.scale), view.truth_rows.astype(np.float32))
+            with one_thread():
+                found.append(pooled(model, candidates, own))
+        return np.concatenate(found)
 
     def _detections(
         self,

@@ -120,6 +120,7 @@ def _batches(project: Project, now: StatusResult) -> list[BatchCards]:
                 annotators=batch.annotators,
                 made_at=summary.created_at,
                 closed_at=summary.closed_at,
+                embedder=batch.embedder,
             )
         )
     return found

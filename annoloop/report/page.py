@@ -64,6 +64,8 @@ class BatchCards:
     annotators: tuple[str, ...] = ()
     made_at: str | None = None
     closed_at: str | None = None
+    embedder: str | None = None
+    """The vectors that it was chosen by."""
 
 
 @dataclass(frozen=True, slots=True)

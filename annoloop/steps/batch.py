@@ -34,6 +34,7 @@ def show(context: Context, name: str) -> BatchShowResult:
         notes=(*batch.report.get("notes", ()), *_prelabelled(batch)),
         picks=tuple(view(p, paths) for p in picks),
         annotators=annotators,
+        embedder=batch.report.get("embedder"),
     )
 
 

@@ -12,6 +12,7 @@ from annoloop.core import failures as core_failures
 from annoloop.core import selection
 from annoloop.core.draft import Scenes
 from annoloop.core.search import approximate
+from annoloop.errors import VectorError
 from annoloop.records import Sample, Split, Status
 from annoloop.steps.budget import Price
 from annoloop.steps.context import Context
@@ -57,6 +58,7 @@ def gather(
     ids = [s.id for s in pool]
     scores, about = ensure_scored(context, ids)
     name = str(about["embedder"])
+    _refuse_mixture(context, name)
     if context.vectors.width(name) is None:  # scores came with a dataset that has no vectors
         ensure_embedded(context)
     vectors = context.vectors.load_vectors(name, [s.sha256 for s in pool])
@@ -88,6 +90,17 @@ def gather(
             "neighbours of failures are approximate: the pool is large (docs/selection.md)"
         )
     return Gathered(candidates, evidence, name, tuple(notes))
+
+
+def _refuse_mixture(context: Context, name: str) -> None:
+    """What is compared below is by one embedder and one model, or nothing is compared."""
+    now = context.embedder().name
+    if now != name:
+        raise VectorError(
+            f"the coverage scores are by {name} vectors, and failures would be compared by {now} "
+            "vectors: those of two models have nothing in common",
+            fix="Run `annoloop score`, then select again.",
+        )
 
 
 def _twins(context: Context, ids: Sequence[str]) -> NDArray[np.int64]:

@@ -37,6 +37,7 @@ OPTIONAL = {
     "ultralytics": "ultralytics",
     "torchvision": "torchvision",
     "timm": "timm",
+    "open_clip": "open_clip",
     "label_studio_sdk": "label-studio",
     "cvat_sdk": "cvat",
     "ray": "ray",

@@ -79,12 +79,17 @@ def _recipe(one: Iteration) -> dict[str, Any]:
         "trainer": trained["trainer"],
         "options": trained.get("options"),
         "classes": sorted(trained["boxes_by_class"]),
-        # The first batch has no failures to go by: it is no change of strategy.
+        # The first batch has no failures and no model to go by: it is no change of strategy.
         "mix": chosen.get("mix") if one.number else None,
-        "embedder": chosen.get("embedder"),
+        "embedder": _vectors(chosen.get("embedder")) if one.number else None,
         "gauge": [found["gauge"]["images"], found["gauge"]["boxes"]],
     }
     return {name: value for name, value in recipe.items() if value is not None}
+
+
+def _vectors(name: str | None) -> str | None:
+    """Vectors of the newest model have another name each time, and are the same recipe."""
+    return "detector" if name and name.startswith("detector-") else name
 
 
 def _observation(one: Iteration, metric: str, *, noise: float) -> Observation | None:

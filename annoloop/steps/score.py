@@ -78,7 +78,8 @@ def ensure_scored(
 ) -> tuple[NDArray[np.float64], dict[str, Any]]:
     """The newest stored scores of the open pool `ids` (sorted), and what they are of.
 
-    They are made again (and that is said) if a batch was closed since, or an id has none.
+    They are made again (and that is said) if a batch was closed since, if an id has none, or if
+    the embedder or its model is another by now.
     """
     with context.store.read() as connection:
         closed = _closed_batches(batches.load_all(connection))
@@ -87,11 +88,14 @@ def ensure_scored(
         known = stored is not None and db.recorded(
             connection, what="score", target=stored[2]["embedder"], at=stored[2]["at"]
         )
-    if stored is not None and known and stored[2].get("closed") == closed:
+    why = "no coverage scores yet" if stored is None else "the pool changed since they were made"
+    name = context.embedder().name
+    if stored is not None and stored[2]["embedder"] != name:
+        why = f"the coverage scores are by {stored[2]['embedder']} vectors, not by {name}"
+    elif stored is not None and known and stored[2].get("closed") == closed:
         scores = _aligned(ids, stored[0], stored[1])
         if scores is not None:
             return scores, stored[2]
-    why = "no coverage scores yet" if stored is None else "the pool changed since they were made"
     context.say(f"{why}: scoring (annoloop score)")
     score(context)
     stored = context.vectors.load_scores()

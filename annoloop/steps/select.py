@@ -170,6 +170,7 @@ def _result(plan: Plan, name: str, wish: Wish, *, blind: int) -> SelectResult:
         picks=tuple(view(p, plan.paths) for p in plan.selection.picks),
         notes=plan.notes,
         summary=plan.summary,
+        embedder=plan.embedder,
     )
 
 

@@ -5,8 +5,12 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from annoloop.adapters.torchvision.learning import Lesson, Setup, found_on, learn
 from annoloop.adapters.torchvision.network import (
@@ -16,8 +20,10 @@ from annoloop.adapters.torchvision.network import (
     sdk,
     take_weights,
 )
+from annoloop.adapters.torchvision.sight import see
 from annoloop.core.training_set import count_boxes, hold_out
 from annoloop.errors import AnnoloopError, TrainerError
+from annoloop.features import Eye, at_once, described, features_name
 from annoloop.networks import (
     RETRAIN,
     choose_device,
@@ -34,7 +40,7 @@ from annoloop.networks import (
     write_manifest,
 )
 from annoloop.ports import Progress
-from annoloop.records import Detection, LabeledImage, ModelCard
+from annoloop.records import Box, Detection, LabeledImage, ModelCard
 
 FORMAT = "annoloop-torchvision-1"
 WEIGHTS, RUN = "model.pt", "run"
@@ -127,9 +133,41 @@ class TorchvisionTrainer:
         manifest = read_manifest(folder, form=FORMAT, classes=classes)
         torch, _ = sdk()
         device = choose_device(torch, self._options.device, who="trainer 'torchvision'")
+        network = self._network(torch, folder, manifest)
+        return self._detections(network, images, device, progress)
+
+    def features_name(self, folder: Path, *, classes: Sequence[str]) -> str:
+        """`torchvision-MODEL-HASH`, by the weights and the side that images are brought to."""
+        return features_name("torchvision", read_manifest(folder, form=FORMAT, classes=classes))
+
+    def features(
+        self,
+        folder: Path,
+        files: Sequence[str],
+        boxes: Sequence[Sequence[Box]] | None = None,
+        *,
+        classes: Sequence[str],
+    ) -> NDArray[np.float32]:
+        """The maps of the backbone, feature pyramid included, pooled over images or their boxes.
+
+        Raises TrainerError as `predict` does, InputError naming a bad image, VectorError where the
+        network gives NaN or infinity.
+        """
+        manifest = read_manifest(folder, form=FORMAT, classes=classes)
+        torch, _ = sdk()
+        device = choose_device(torch, self._options.device, who="trainer 'torchvision'")
+        network = self._network(torch, folder, manifest)
+        look = partial(see, torch, network, device=device)
+        eye = Eye(torch, look, f"the model in {folder}", at_once(device))
+        with own_state(torch):
+            return described(eye, files, boxes)
+
+    def _network(self, torch: Any, folder: Path, manifest: dict[str, Any]) -> Any:
+        """The trained network, kept for the next call. Raises TrainerError."""
         if self._loaded is None or self._loaded[0] != manifest["blake2b"]:
             with own_state(torch):
-                network = build(TorchvisionOptions(**manifest["options"]), len(classes))
+                options = TorchvisionOptions(**manifest["options"])
+                network = build(options, len(manifest["classes"]))
             try:
                 state = torch.load(folder / WEIGHTS, map_location="cpu", weights_only=True)
                 network.load_state_dict(state)
@@ -138,7 +176,7 @@ class TorchvisionTrainer:
                     f"{folder} holds no whole model: {error}", fix=RETRAIN
                 ) from error
             self._loaded = str(manifest["blake2b"]), network
-        return self._detections(self._loaded[1], images, device, progress)
+        return self._loaded[1]
 
     def _detections(
         self, network: Any, images: Sequence[LabeledImage], device: str, progress: Progress

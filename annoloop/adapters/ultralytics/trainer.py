@@ -5,18 +5,22 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Iterator, Sequence
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from annoloop.adapters.ultralytics.offline import LICENCE, SAID, quiet
 from annoloop.adapters.ultralytics.prepare import LEAST_SIDE, check_size, write_data
+from annoloop.adapters.ultralytics.sight import see
 from annoloop.adapters.ultralytics.start import inspected, local_file
 from annoloop.adapters.ultralytics.training import DATA, RUN, Training, run
 from annoloop.core.training_set import count_boxes, hold_out
 from annoloop.errors import SettingsError, TrainerError
+from annoloop.features import Eye, at_once, described, features_name
 from annoloop.images import read_rgb
 from annoloop.networks import (
     LEAST_SCORE,
@@ -33,7 +37,7 @@ from annoloop.networks import (
     write_manifest,
 )
 from annoloop.ports import Progress
-from annoloop.records import Detection, LabeledImage, ModelCard
+from annoloop.records import Box, Detection, LabeledImage, ModelCard
 
 FORMAT = "annoloop-ultralytics-1"
 WEIGHTS, LOG, CURVE = "model.pt", "log.txt", "results.csv"
@@ -130,11 +134,43 @@ class UltralyticsTrainer:
         """
         manifest = read_manifest(folder, form=FORMAT, classes=classes)
         side = int(manifest["options"]["side"])
+        return self._detections(self._model(folder, manifest), side, images, progress)
+
+    def features_name(self, folder: Path, *, classes: Sequence[str]) -> str:
+        """`ultralytics-MODEL-HASH`, by the weights and the side that images are brought to."""
+        return features_name("ultralytics", read_manifest(folder, form=FORMAT, classes=classes))
+
+    def features(
+        self,
+        folder: Path,
+        files: Sequence[str],
+        boxes: Sequence[Sequence[Box]] | None = None,
+        *,
+        classes: Sequence[str],
+    ) -> NDArray[np.float32]:
+        """The maps that the detection head reads, pooled over images or over their boxes.
+
+        Raises TrainerError as `predict` does, InputError naming a bad image, VectorError where the
+        network gives NaN or infinity.
+        """
+        manifest = read_manifest(folder, form=FORMAT, classes=classes)
+        with quiet(None):
+            import torch
+
+            device = choose_device(torch, self._options.device, who="trainer 'ultralytics'")
+            network = self._model(folder, manifest).model.to(device).eval()
+            network.fuse(verbose=False)  # as prediction does: it would change the last bits later
+            look = partial(see, torch, network, side=int(manifest["options"]["side"]))
+            eye = Eye(torch, look, f"the model in {folder}", at_once(device))
+            return described(eye, files, boxes)
+
+    def _model(self, folder: Path, manifest: dict[str, Any]) -> Any:
+        """The trained model, kept for the next call."""
         if self._loaded is None or self._loaded[0] != manifest["blake2b"]:
             with quiet(None) as ultralytics:
                 model = ultralytics.YOLO(str(folder / WEIGHTS))
             self._loaded = str(manifest["blake2b"]), model
-        return self._detections(self._loaded[1], side, images, progress)
+        return self._loaded[1]
 
     def _detections(
         self, model: Any, side: int, images: Sequence[LabeledImage], progress: Progress

@@ -1,0 +1,1 @@
+"""The embedder `open_clip`: the image half of any CLIP of OpenCLIP (MIT), from a local file."""
