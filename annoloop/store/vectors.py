@@ -124,14 +124,22 @@ class VectorStore:
         }
         self._append("fingerprints", "grey32", columns)
 
-    def load_fingerprints(self) -> dict[str, tuple[int, bytes]]:
-        """content hash → (perceptual hash, 32 × 32 grey bytes)."""
+    def load_hashes(self, keys: Sequence[str]) -> tuple[NDArray[np.bool_], NDArray[np.uint64]]:
+        """Which of `keys` have a fingerprint, and its perceptual hash, (len(keys),) both."""
         data = self._open("fingerprints", "grey32")
         if data is None:
-            return {}
-        table = _table(data)
-        values = zip(table["hash"].to_pylist(), table["thumb"].to_pylist(), strict=True)
-        return dict(zip(table["key"].to_pylist(), values, strict=True))
+            return np.zeros(len(keys), bool), np.zeros(len(keys), np.uint64)
+        places = self._places(data, keys)
+        stored = np.asarray(_table(data, ["hash"])["hash"].combine_chunks(), dtype=np.uint64)
+        return places >= 0, np.where(places >= 0, stored[places], np.uint64(0))
+
+    def load_thumbs(self, keys: Sequence[str]) -> NDArray[np.uint8]:
+        """The grey thumbnails of `keys`, which have one: rows of bytes (len(keys), 1024)."""
+        data = self._open("fingerprints", "grey32")
+        if data is None or not len(keys):
+            return np.empty((0, 0), np.uint8)
+        found = _table(data, ["thumb"], rows=self._places(data, keys))["thumb"].to_pylist()
+        return np.frombuffer(b"".join(found), np.uint8).reshape(len(keys), -1)
 
     # --- scores, by sample id -----------------------------------------------------------------
 
