@@ -179,6 +179,7 @@ def _iterate(
         pending = [
             key for key, status in zip(pool.ids, pool.statuses, strict=True) if status == "pending"
         ]
+        pending += found.slices.following(pending)
         writing({"batch": number, "pending": pending, "golden": golden})
         found.write_batch(number, by_source, {p.sample_id: p.reason for p in chosen.picks})
         found.append_info(HISTORY, golden)
@@ -269,7 +270,7 @@ def _choose(
     if not open_:
         raise NotReadyError("no unlabeled sample is left in the pool", fix="Add samples to it.")
     ids = [pool.ids[row] for row in open_]
-    notes: list[str] = []
+    notes: list[str] = [found.slices.note] if found.slices.note else []
     scores = None if wish.rescore else found.scores(ids)
     name, failed = found.failures()
     asked = any(wish.mix.get(source) for source in LOOKING) and failed is not None and failed.ids

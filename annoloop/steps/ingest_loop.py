@@ -69,7 +69,8 @@ def _remember(found: Dataset, some: Sequence[Sample]) -> None:
     alike: dict[tuple[str, ...], tuple[str, ...]] = {}  # a million samples are in few states
     for sample in some:
         one = found.said[sample.path]
-        now = (*seen.get(one.external_id, ()), state(Shown(str(one.status), one.tags)))
+        there = Shown() if one.silent else Shown(str(one.status), one.tags)
+        now = (*seen.get(one.external_id, ()), state(there))
         seen[one.external_id] = alike.setdefault(now, tuple(dict.fromkeys(now)))
     if seen != before:
         vectors.write_seen(seen)

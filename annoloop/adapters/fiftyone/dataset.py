@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from annoloop.adapters.fiftyone.lock import Lock
+from annoloop.adapters.fiftyone.slices import Slices
 from annoloop.adapters.fiftyone.streams import MANY, selections, stream
 from annoloop.errors import DependencyError, InputError, NotReadyError, VectorError
 
@@ -101,39 +102,28 @@ class FiftyoneDataset:
     """One image dataset, flat or grouped (then every slice counts, and a group is one unit)."""
 
     def __init__(self, dataset: Any) -> None:
-        kind = dataset.media_type
-        if kind not in ("image", "group", None):
-            raise InputError(
-                f"dataset {dataset.name!r} holds {kind}, not images",
-                fix="Make a dataset of the frames that should be labelled (`to_frames`).",
-            )
+        self.slices = Slices(dataset)
         self.dataset = dataset
         self.name: str = dataset.name
-        self.grouped = kind == "group"
-        if self.grouped and set(dataset.group_media_types.values()) != {"image"}:
-            raise InputError(
-                f"dataset {dataset.name!r} has groups that are not images alone "
-                f"({', '.join(sorted(set(dataset.group_media_types.values())))})",
-                fix="Make a dataset of the slices that are images.",
-            )
+        self.grouped = self.slices.grouped
 
     @property
     def everyone(self) -> Any:
-        """All samples as one view, slices of groups included."""
-        return self.flat(self.dataset)
+        """All images as one view, slices of groups included."""
+        return self.slices.images
 
     def flat(self, samples: Any) -> Any:
-        return samples.select_group_slices() if self.grouped else samples
+        return self.slices.flat(samples)
 
     # --- reading ------------------------------------------------------------------------------
 
     def view(self, name: str, tag: str) -> Any:
         """A saved view, or what carries its tag where nobody saved one. Raises NotReadyError."""
         if self.dataset.has_saved_view(name):
-            found = self.dataset.load_saved_view(name)
-            return self.flat(found) if found.media_type == "group" else found
-        if tag in self.everyone.count_values("tags"):
-            return self.everyone.match_tags(tag)
+            return self.flat(self.dataset.load_saved_view(name))
+        found = self.slices.tagged(tag)
+        if found is not None:
+            return found
         raise NotReadyError(
             f"dataset {self.name!r} has neither a saved view {name!r} nor samples with the tag "
             f"{tag!r}",
@@ -145,7 +135,7 @@ class FiftyoneDataset:
         wanted = ["id", "tags"]
         status = len(wanted) if self.has(STATUS) else None
         wanted += [] if status is None else [STATUS]
-        wanted += [f"{self.dataset.group_field}.id"] if self.grouped else []
+        wanted += [self.slices.group_id] if self.grouped else []
         known: dict[Any, Any] = {}
         ids, statuses, tags, groups = [], [], [], []
         for row in stream(view, wanted):
@@ -280,25 +270,26 @@ class FiftyoneDataset:
         if not known:
             return None, None
         name = known[-1][1]
-        found = self.dataset.load_saved_view(name)
-        return name, self.columns(self.flat(found) if found.media_type == "group" else found)
+        return name, self.columns(self.flat(self.dataset.load_saved_view(name)))
 
     # --- writing ------------------------------------------------------------------------------
 
     def write_column(self, field: str, values: Mapping[str, Any]) -> None:
         """One value a sample, by id, in bulk writes."""
+        if field in (STATUS, REASON):
+            values = self.slices.with_followers(values)
         keys = list(values)
         for start in range(0, len(keys), MANY):
             part = keys[start : start + MANY]
             some = {key: values[key] for key in part}
-            self.everyone.select(part).set_values(field, some, key_field="id")
+            self.slices.every.select(part).set_values(field, some, key_field="id")
 
     def tag(self, ids: Sequence[str], tags: str | Sequence[str]) -> None:
-        for part in selections(self.everyone, ids):
+        for part in selections(self.slices.every, [*self.slices.following(ids), *ids]):
             part.tag_samples(tags)
 
     def untag(self, ids: Sequence[str], tags: str | Sequence[str]) -> None:
-        for part in selections(self.everyone, ids):
+        for part in selections(self.slices.every, [*self.slices.following(ids), *ids]):
             part.untag_samples(tags)
 
     def write_batch(
@@ -328,7 +319,7 @@ class FiftyoneDataset:
 
     def _take_back(self, number: int, pending: frozenset[str]) -> None:
         """Undo `write_batch`; a status that somebody has set since stays."""
-        view = self.everyone.match_tags(f"batch:v{number}")
+        view = self.slices.every.match_tags(f"batch:v{number}")
         ids = view.values("id")
         if not ids:
             return

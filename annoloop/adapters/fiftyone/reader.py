@@ -31,9 +31,10 @@ from annoloop.adapters.fiftyone.dataset import (
     numbered,
     open_dataset,
 )
-from annoloop.adapters.fiftyone.said import Said
+from annoloop.adapters.fiftyone.said import Said, with_split_of_group
 from annoloop.adapters.fiftyone.stored import NAME
 from annoloop.adapters.fiftyone.streams import stream
+from annoloop.core.mirrored import loop_tags
 from annoloop.errors import BusyError, InputError, SettingsError, VectorError
 from annoloop.records import ForeignDataset, ForeignImage, Label, Split
 from annoloop.records_loop import ForeignLoop, LoopBoxes, LoopSample
@@ -131,7 +132,7 @@ class FiftyoneLoop:
                 f"the saved view {name!r} is made of patches, clips or frames, not of samples",
                 fix="Name a view of whole samples.",
             )
-        return self._found.flat(view) if view.media_type == "group" else view
+        return self._found.flat(view)
 
     # --- samples ------------------------------------------------------------------------------
 
@@ -179,15 +180,29 @@ class FiftyoneLoop:
         fields |= {key: name for key, name in optional.items() if self._found.has(name)}
         if self._group is not None:
             fields["group"] = self._group_field(self._group)
-        said = Said(self._sides(), self._failed())
-        return tuple(
+        said = Said(self._sides(), self._failed(), self._groups())
+        rows = tuple(
             said.sample(dict(zip(fields, row, strict=True)))
             for row in stream(self._base, list(fields.values()))
         )
+        return with_split_of_group(rows) if self._found.grouped else rows
+
+    def _groups(self) -> dict[str, tuple[tuple[str, ...], Any]]:
+        """Tags and status of slices that are no images, by group: of the first that has any."""
+        slices = self._found.slices
+        if not slices.others:
+            return {}
+        wanted = ["tags", slices.group_id, *([STATUS] if self._found.has(STATUS) else [])]
+        said: dict[str, tuple[tuple[str, ...], Any]] = {}
+        for tags, group, *status in stream(slices.rest, wanted):
+            tagged = loop_tags(tags or ())
+            if tagged or any(one is not None for one in status):
+                said.setdefault(str(group), (tagged, status[0] if status else None))
+        return said
 
     def _group_field(self, name: str) -> str:
         if self._found.grouped:
-            return f"{name}.id"
+            return self._found.slices.group_id
         if not self._found.has(name):
             raise SettingsError(
                 f"dataset {self._found.name!r} has no field {name!r} to group by",
@@ -234,6 +249,8 @@ class FiftyoneLoop:
 
     def _left(self) -> Iterator[str]:
         """What to know of this dataset, and what of it a project does not take over."""
+        if self._found.slices.note:
+            yield self._found.slices.note
         if not self._found.dataset.persistent:
             yield (
                 "the dataset is not persistent: FiftyOne deletes it at its next start, unless "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from annoloop.adapters.fiftyone.dataset import STATUS, WAITING, numbered
@@ -29,16 +29,27 @@ class Tags:
 
 class Said:
     """Makes samples of rows; `sides` are the saved views of splits, `failed` the newest failure
-    view, by id."""
+    view, by id; `groups` has tags and status of the slices that are no images, by group: an image
+    that says nothing itself says what they do."""
 
-    def __init__(self, sides: Mapping[str, tuple[Split, ...]], failed: Mapping[str, str]) -> None:
-        self._sides, self._failed = sides, failed
+    def __init__(
+        self,
+        sides: Mapping[str, tuple[Split, ...]],
+        failed: Mapping[str, str],
+        groups: Mapping[str, tuple[tuple[str, ...], Any]],
+    ) -> None:
+        self._sides, self._failed, self._groups = sides, failed, groups
         self._tags: dict[tuple[str, ...], Tags] = {}
         self._texts: dict[str, str] = {}
 
     def sample(self, row: Mapping[str, Any]) -> LoopSample:
         """Raises InputError for an unknown status, LockedSplitError for two splits."""
-        key, file, tags = row["id"], row["file"], self._read(tuple(row["tags"] or ()))
+        key, file, group = row["id"], row["file"], self._once(row.get("group"))
+        own, status = self._read(tuple(row["tags"] or ())), row.get("status")
+        tags, silent = own, not own.loop and status is None and group in self._groups
+        if silent:
+            said, status = self._groups[str(group)]
+            tags = self._read(said)
         failures = tags.failures
         if key in self._failed:
             failures = tuple(sorted({*failures, self._failed[key]}))
@@ -46,8 +57,8 @@ class Said:
             key,
             file,
             split=_side(file, tags.splits, self._sides.get(key, ())),
-            status=_status(file, row.get("status")),
-            group=self._once(row.get("group")),
+            status=_status(file, status),
+            group=group,
             batches=tags.batches,
             answered=tags.answered,
             sources=tags.sources,
@@ -55,7 +66,8 @@ class Said:
             reason=self._once(row.get("reason")),
             score=_finite(row.get("score")),
             failures=failures,
-            tags=tags.loop,
+            tags=own.loop,
+            silent=silent,
         )
 
     def _read(self, tags: tuple[str, ...]) -> Tags:
@@ -75,6 +87,20 @@ class Said:
 
     def _once(self, value: Any) -> str | None:
         return None if value is None else self._texts.setdefault(str(value), str(value))
+
+
+def with_split_of_group(rows: tuple[LoopSample, ...]) -> tuple[LoopSample, ...]:
+    """Slices without a split have that of their group, if it has one."""
+    sides: dict[str | None, set[Split]] = {}
+    for one in rows:
+        if one.split is not None:
+            sides.setdefault(one.group, set()).add(one.split)
+    if not sides or all(one.split is not None for one in rows):
+        return rows
+    alone = {group: next(iter(found)) for group, found in sides.items() if len(found) == 1}
+    return tuple(
+        replace(one, split=alone.get(one.group)) if one.split is None else one for one in rows
+    )
 
 
 def _side(file: str, tagged: tuple[Split, ...], views: tuple[Split, ...]) -> Split | None:
