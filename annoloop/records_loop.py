@@ -74,12 +74,12 @@ class Shown:
 @dataclass(frozen=True, slots=True)
 class Mirrored:
     """What another tool shows of the loop: samples by external id, what is told of the whole, the
-    saved views, and whether it has predictions."""
+    saved views, and the names of the fields that a sample can have."""
 
     samples: Mapping[str, Shown]
     info: Mapping[str, Any]
     views: frozenset[str]
-    predictions: bool
+    fields: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)

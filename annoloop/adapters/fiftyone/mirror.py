@@ -14,7 +14,6 @@ from annoloop.adapters.fiftyone.streams import stream
 from annoloop.core.mirrored import loop_tags
 from annoloop.records_loop import Drawn, Mirrored, Shown
 
-PREDICTIONS = "predictions"
 COLUMNS = {"status": STATUS, "reason": REASON, "score": SCORES}
 
 
@@ -54,7 +53,7 @@ class FiftyoneShow(FiftyoneLoop):
             samples=shown,
             info=dict(dataset.info),
             views=frozenset(dataset.list_saved_views()),
-            predictions=self._found.has(PREDICTIONS),
+            fields=frozenset(dataset.get_field_schema()),
         )
 
     def push_tags(
@@ -67,11 +66,12 @@ class FiftyoneShow(FiftyoneLoop):
             self._found.untag(ids, tag)
 
     def push_values(self, name: str, values: Mapping[str, Any]) -> None:
-        """One value a sample: `status`, `reason`, `score`, or boxes of `human`, `predictions`."""
+        """One value a sample: `status`, `reason`, `score`, or boxes of `human`, `predictions` or a
+        golden pass (`golden_…`)."""
         if name in COLUMNS:
             self._found.write_column(COLUMNS[name], values)
             return
-        self._write_boxes(self._human if name == "human" else PREDICTIONS, values)
+        self._write_boxes(self._human if name == "human" else name, values)
 
     def _write_boxes(self, field: str, values: Mapping[str, Sequence[Drawn]]) -> None:
         """As the SDK's `set_values` writes them, but for the making of its objects."""
