@@ -176,30 +176,30 @@ def child(step: str, name: str, folder: str) -> dict[str, Any]:
     sdk = importlib.import_module("fiftyone")
     found = sdk.load_dataset(name)
     begun, base = time.perf_counter(), peak()
+    project = Project(folder) if Path(folder, "annoloop.toml").exists() else None
     if step.startswith("iterate"):
-        size = found.count() // PICKED if step.endswith("size") else None
-        made: Any = loop.iterate(found, size, dry_run=size is None, say=lambda _: None)
-        did = f"{made.size:,} picks" + ("" if size else " (a fifth of what remains; dry run)")
-    elif step == "init":
+        size = None if step == "iterate" else found.count() // PICKED
+        picks = loop.iterate(found, size, dry_run=True, say=lambda _: None).size
+        did = f"{picks:,} picks of {found.match_tags('split:pool').count():,} (dry run)"
+    elif project is None:
         _, made = Project.init(folder, Source(dataset=name))
         did = f"{made.ingest.images_added:,} samples, {made.ingest.boxes:,} boxes"
-    elif step == "answer":
-        project = Project(folder)
-        did = f"{project.annotate_oracle('v1').images:,} answers of an oracle, the batch closed"
-        project.annotate_close("v1")
+    elif step == "select":
+        did = f"{len(project.select(size=found.count() // PICKED).picks):,} picks"
     else:
-        made = Project(folder).fiftyone_sync()
-        did = ", ".join(f"{n:,} {what}" for what, n in made.changed.items() if n) or "nothing"
+        changed = project.fiftyone_sync().changed
+        did = ", ".join(f"{n:,} {what}" for what, n in changed.items() if n) or "nothing"
     took = time.perf_counter() - begun
     return {"did": did, "seconds": took, "peak": peak(), "base": base}
 
 
 STEPS = {
-    "iterate": "`annoloop.fiftyone.iterate`",
-    "iterate-size": "`annoloop.fiftyone.iterate`, a fiftieth",
+    "iterate": "`annoloop.fiftyone.iterate`, a fifth of what remains",
+    "iterate-some": "`annoloop.fiftyone.iterate`, fewer",
     "init": "`annoloop init --fiftyone`",
-    "answer": "`annoloop annotate oracle`, `annotate close`",
-    "sync": "`annoloop fiftyone sync`",
+    "sync": "`annoloop fiftyone sync`, the first",
+    "select": "`annoloop select`",
+    "sync-batch": "`annoloop fiftyone sync`, of the batch",
     "sync-again": "`annoloop fiftyone sync`, again",
 }
 

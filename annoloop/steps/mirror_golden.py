@@ -108,12 +108,12 @@ def _qualification(connection: Connection) -> list[Pass]:
 
 
 def _counts(connection: Connection) -> dict[int, dict[str, Any]]:
-    """The notebooks' entry of each iteration whose batch is closed."""
+    """The notebooks' entry of each iteration whose batch is closed, where golden was answered."""
     found = {}
     for one in iterations.load_iterations(connection):
         step = one.steps.get("annotate")
         counted = {} if step is None else step.record.get("golden_statistics", {})
-        if all(name in counted for name in COUNTS):
+        if all(counted.get(name) for name in COUNTS):
             entry = {name: counted[name] for name in COUNTS}
             found[one.number] = {"iteration": one.number, **entry, "by": BY}
     return found

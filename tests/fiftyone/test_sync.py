@@ -135,7 +135,7 @@ def test_an_adopted_loop_is_shown_as_it_was_and_as_it_goes_on(begun: Any, tmp_pa
     project.run(iterations=1)
     made = project.fiftyone_sync()
     assert made.conflicts == ()
-    assert made.info == ("eval_v1", "annoloop", "golden_qa_history")
+    assert made.info == ("eval_v1", "annoloop")
     theirs, ours = loop.progress(begun), project.status()
     for name in ("annotated", "selected", "pending", "skipped", "unlabeled"):
         assert getattr(theirs.pool, name) == getattr(ours.pool, name), name

@@ -112,6 +112,14 @@ class FiftyoneLoop:
         self, found: FiftyoneDataset, *, view: str | None, labels: str, group: str | None
     ) -> None:
         self._found, self._labels = found, labels
+        if labels != REFERENCE and not found.has(labels):
+            known = list(found.dataset.get_field_schema())
+            near = difflib.get_close_matches(labels, known, n=1)
+            raise InputError(
+                f"dataset {found.name!r} has no field {labels!r} to take reference labels from",
+                fix=(f"Did you mean {near[0]!r}? " if near else "")
+                + f"Correct `--labels`; there are: {', '.join(known)}.",
+            )
         self._base = found.everyone if view is None else self._saved(view)
         self._group = found.dataset.group_field if found.grouped else group
         self._width: int | None = None
