@@ -94,6 +94,7 @@ def _plan(
     score = scores(context, found)
     plan = Plan({}, {}, {"status": {}, "reason": {}, "score": {}}, [], {}, 0)
     ahead = 0
+    alike: dict[str, tuple[str, ...]] = {}  # a million samples are in few states
     for key, sample in found.samples.items():
         now = there.samples.get(key)
         if now is None:
@@ -113,7 +114,8 @@ def _plan(
             ahead += not any(one.open and one.answered for one in picked)
             continue
         if force or may_write(now, wanted, seen.get(key, ())):
-            plan.seen[key] = (state(wanted),)
+            said = state(wanted)
+            plan.seen[key] = alike.setdefault(said, (said,))
             _differences(plan, key, now, wanted)
         else:
             what = f"is `{state(now)}` there and `{state(wanted)}` here"
@@ -124,10 +126,12 @@ def _plan(
 
 def _between(plan: Plan, there: Mirrored) -> dict[str, tuple[str, ...]]:
     """Both ends of the push, for each sample."""
-    return {
-        key: tuple(dict.fromkeys((state(there.samples[key]), *after)))
-        for key, after in plan.seen.items()
-    }
+    alike: dict[tuple[str, ...], tuple[str, ...]] = {}
+    ends = {}
+    for key, after in plan.seen.items():
+        both = (state(there.samples[key]), *after)
+        ends[key] = alike.setdefault(both, tuple(dict.fromkeys(both)))
+    return ends
 
 
 def _differences(plan: Plan, key: str, now: Shown, wanted: Shown) -> None:

@@ -242,9 +242,13 @@ class VectorStore:
         data = self._open(SEEN, "seen")
         if data is None:
             return {}
-        table = _table(data)
-        rows = zip(table["id"].to_pylist(), table["states"].to_pylist(), strict=True)
-        return {key: tuple(states) for key, states in rows}
+        table = _table(data, ["id", "states"])
+        alike: dict[tuple[str, ...], tuple[str, ...]] = {}
+        seen = {}
+        for batch in table.to_batches(max_chunksize=READ):
+            for key, states in zip(*(column.to_pylist() for column in batch.columns), strict=True):
+                seen[key] = alike.setdefault(tuple(states), tuple(states))
+        return seen
 
     def copy_to(
         self, folder: Path, *, models: Collection[str], kinds: Collection[str] = KINDS

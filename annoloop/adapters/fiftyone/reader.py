@@ -112,14 +112,6 @@ class FiftyoneLoop:
         self, found: FiftyoneDataset, *, view: str | None, labels: str, group: str | None
     ) -> None:
         self._found, self._labels = found, labels
-        if labels != REFERENCE and not found.has(labels):
-            known = list(found.dataset.get_field_schema())
-            near = difflib.get_close_matches(labels, known, n=1)
-            raise InputError(
-                f"dataset {found.name!r} has no field {labels!r} to take reference labels from",
-                fix=(f"Did you mean {near[0]!r}? " if near else "")
-                + f"Correct `--labels`; there are: {', '.join(known)}.",
-            )
         self._base = found.everyone if view is None else self._saved(view)
         self._group = found.dataset.group_field if found.grouped else group
         self._width: int | None = None
@@ -154,6 +146,7 @@ class FiftyoneLoop:
 
     @cached_property
     def _loop(self) -> ForeignLoop:
+        self._require_labels()
         for field in (self._labels, self._human):
             self._found.require_detections(field)
         rows = self._rows()
@@ -174,6 +167,18 @@ class FiftyoneLoop:
             ),
             evaluations={key: _plain(info[key]) for _, key in numbered(r"eval_v(\d+)", info)},
             notes=tuple(self._left()),
+        )
+
+    def _require_labels(self) -> None:
+        """Raise InputError if reference labels are asked of a field that is not there."""
+        if self._labels == REFERENCE or self._found.has(self._labels):
+            return
+        known = list(self._found.dataset.get_field_schema())
+        near = difflib.get_close_matches(self._labels, known, n=1)
+        raise InputError(
+            f"dataset {self._found.name!r} has no field {self._labels!r} of reference labels",
+            fix=(f"Did you mean {near[0]!r}? " if near else "")
+            + f"Correct `--labels`; there are: {', '.join(known)}.",
         )
 
     @property
