@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from annoloop.errors import InputError, VectorError
 from annoloop.records import Split, Status
-from annoloop.records_loop import Drawn, ForeignLoop, LoopBoxes, LoopSample, Mirrored, Shown
+from annoloop.records_loop import Drawn, ForeignLoop, LoopBoxes, LoopSample
 from annoloop.testing_loops import LoopCase, MirrorContract
+from tests.memory_mirror import BROKEN, Memory
 
 CUP = Drawn("cup", (0.1, 0.2, 0.3, 0.4))
 SAMPLES = (
@@ -39,74 +39,20 @@ BOXES = {
 VECTORS = {"a": (1.0, 2.0), "b": (0.0, 1.0), "c": (2.5, 0.0)}
 
 
-class Memory:
-    """A data set that nobody else sees, as a `Mirror`."""
+class Kept(Memory):
+    """The four samples above."""
 
     def __init__(self, boxes: Mapping[str, Any] = BOXES, vectors: Mapping[str, Any] = VECTORS):
-        self.drawn, self.rows = dict(boxes), dict(vectors)
-        self.shown = {
-            s.external_id: Shown(None if not s.tags else str(s.status), s.tags) for s in SAMPLES
-        }
-        self.views: set[str] = set()
-        self.fields: set[str] = {"ground_truth", "human_labels"}
-        self.info: dict[str, Any] = {}
-
-    def read_loop(self) -> ForeignLoop:
-        return ForeignLoop("kept", ("cup",), SAMPLES)
-
-    def boxes(self, ids: Sequence[str]) -> Mapping[str, LoopBoxes]:
-        for key in ids:
-            if self.drawn[key] == "broken":
-                raise InputError(f"/images/{key}.jpg: a box has no coordinates", fix="Draw it.")
-        return {key: self.drawn[key] for key in ids}
-
-    def vectors(self, ids: Sequence[str]) -> tuple[list[str], NDArray[np.float32]]:
-        keys = [key for key in ids if key in self.rows]
-        for key in keys:
-            if len(self.rows[key]) != 2:
-                raise VectorError(f"the vector of /images/{key}.jpg is wide", fix="Compute it.")
-        return keys, np.array([self.rows[key] for key in keys], np.float32).reshape(-1, 2)
-
-    def look(self) -> Mirrored:
-        fields, views = frozenset(self.fields), frozenset(self.views)
-        return Mirrored(dict(self.shown), dict(self.info), views, fields)
-
-    def push_tags(
-        self, add: Mapping[str, Sequence[str]], remove: Mapping[str, Sequence[str]]
-    ) -> None:
-        for tag, ids in add.items():
-            for key in ids:
-                self._tag(key, {*self.shown[key].tags, tag})
-        for tag, ids in remove.items():
-            for key in ids:
-                self._tag(key, {*self.shown[key].tags} - {tag})
-
-    def _tag(self, key: str, tags: set[str]) -> None:
-        self.shown[key] = replace(self.shown[key], tags=tuple(sorted(tags)))
-
-    def push_values(self, name: str, values: Mapping[str, Any]) -> None:
-        for key, value in values.items():
-            if name == "human":
-                self.drawn[key] = replace(self.drawn[key], human=tuple(value))
-            elif name in ("status", "reason", "score"):
-                self.shown[key] = replace(self.shown[key], **{name: value})
-            else:
-                self.fields.add(name)
-
-    def push_summary(
-        self, views: Mapping[str, str | Sequence[str]], info: Mapping[str, Any]
-    ) -> None:
-        self.views |= views.keys()
-        self.info |= info
+        super().__init__(ForeignLoop("kept", ("cup",), SAMPLES), boxes, vectors)
 
 
-def case_of(kind: Callable[..., Memory]) -> LoopCase:
+def case_of(kind: Callable[..., Kept]) -> LoopCase:
     return LoopCase(
         kind(),
         {s.external_id: s for s in SAMPLES},
         BOXES,
         VECTORS,
-        kind(boxes={**BOXES, "c": "broken"}),
+        kind(boxes={**BOXES, "c": BROKEN}),
         kind(vectors={**VECTORS, "c": (1.0,)}),
         "c.jpg",
     )
@@ -115,24 +61,24 @@ def case_of(kind: Callable[..., Memory]) -> LoopCase:
 class TestMemory(MirrorContract):
     @pytest.fixture
     def case(self) -> LoopCase:
-        return case_of(Memory)
+        return case_of(Kept)
 
     @pytest.fixture
-    def mirror(self, case: LoopCase) -> Memory:
+    def mirror(self, case: LoopCase) -> Kept:
         return case.reader  # type: ignore[return-value]
 
 
-class Twice(Memory):
+class Twice(Kept):
     def read_loop(self) -> ForeignLoop:
         return ForeignLoop("kept", ("cup",), (*SAMPLES, SAMPLES[0]))
 
 
-class Everything(Memory):
+class Everything(Kept):
     def boxes(self, ids: Sequence[str]) -> Mapping[str, LoopBoxes]:
         return super().boxes(list(BOXES))
 
 
-class Gap(Memory):
+class Gap(Kept):
     """Reviewed and empty is read as nobody looked."""
 
     def boxes(self, ids: Sequence[str]) -> Mapping[str, LoopBoxes]:
@@ -140,19 +86,19 @@ class Gap(Memory):
         return {k: replace(one, human=one.human or None) for k, one in found.items()}
 
 
-class Wide(Memory):
+class Wide(Kept):
     def vectors(self, ids: Sequence[str]) -> tuple[list[str], NDArray[np.float32]]:
         keys, rows = super().vectors(ids)
         return keys, rows.astype(np.float64)  # type: ignore[return-value]
 
 
-class Shuffled(Memory):
+class Shuffled(Kept):
     def vectors(self, ids: Sequence[str]) -> tuple[list[str], NDArray[np.float32]]:
         keys, rows = super().vectors(ids)
         return keys[::-1], rows
 
 
-class Silent(Memory):
+class Silent(Kept):
     def vectors(self, ids: Sequence[str]) -> tuple[list[str], NDArray[np.float32]]:
         self.rows = {key: row for key, row in self.rows.items() if len(row) == 2}
         return super().vectors(ids)
@@ -168,8 +114,8 @@ class Silent(Memory):
         (Shuffled, "test_vectors_are_those_of_the_samples_asked"),
     ],
 )
-def test_readers_with_a_fault_fail(kind: Callable[..., Memory], test: str) -> None:
-    getattr(MirrorContract(), test)(case_of(Memory))
+def test_readers_with_a_fault_fail(kind: Callable[..., Kept], test: str) -> None:
+    getattr(MirrorContract(), test)(case_of(Kept))
     with pytest.raises(AssertionError):
         getattr(MirrorContract(), test)(case_of(kind))
 
@@ -179,34 +125,34 @@ def test_a_reader_that_hides_what_is_broken_fails() -> None:
         MirrorContract().test_a_broken_vector_is_named(case_of(Silent))
 
 
-class Spread(Memory):
+class Spread(Kept):
     """A tag lands on everybody."""
 
     def push_tags(self, add: Any, remove: Any) -> None:
         super().push_tags({tag: list(self.shown) for tag in add}, remove)
 
 
-class Deaf(Memory):
+class Deaf(Kept):
     """Nothing is ever taken away."""
 
     def push_tags(self, add: Any, remove: Any) -> None:
         super().push_tags(add, {})
 
 
-class Rough(Memory):
+class Rough(Kept):
     def push_values(self, name: str, values: Mapping[str, Any]) -> None:
         rounded = {k: round(v, 3) if name == "score" else v for k, v in values.items()}
         super().push_values(name, rounded)
 
 
-class Forgetful(Memory):
+class Forgetful(Kept):
     """Empty answers are dropped."""
 
     def push_values(self, name: str, values: Mapping[str, Any]) -> None:
         super().push_values(name, {k: v for k, v in values.items() if v != ()})
 
 
-class Mixing(Memory):
+class Mixing(Kept):
     """Detections land among people's boxes."""
 
     def push_values(self, name: str, values: Mapping[str, Any]) -> None:
@@ -215,13 +161,13 @@ class Mixing(Memory):
             super().push_values("human", values)
 
 
-class Alone(Memory):
+class Alone(Kept):
     def push_summary(self, views: Any, info: Any) -> None:
         self.info = {}
         super().push_summary(views, info)
 
 
-class Restless(Memory):
+class Restless(Kept):
     def push_summary(self, views: Any, info: Any) -> None:
         super().push_summary(views, {**info, "pushed": self.info.get("pushed", 0) + 1})
 
@@ -238,7 +184,7 @@ class Restless(Memory):
         (Restless, "test_nothing_pushed_nothing_changed"),
     ],
 )
-def test_mirrors_with_a_fault_fail(kind: Callable[..., Memory], test: str) -> None:
-    getattr(MirrorContract(), test)(Memory())
+def test_mirrors_with_a_fault_fail(kind: Callable[..., Kept], test: str) -> None:
+    getattr(MirrorContract(), test)(Kept())
     with pytest.raises((AssertionError, KeyError)):
         getattr(MirrorContract(), test)(kind())
