@@ -273,22 +273,22 @@ class _Line:
 
         The likeness to many picks is a product of many rows at once, for the rows to come too.
         """
-        last = int(among[-1]) + 1
+        first, last = int(among[0]), int(among[-1]) + 1
         while self._likened < last:
-            new = np.arange(self._likened, min(self._likened + WIDEST, self._seen))
+            new = slice(self._likened, min(self._likened + WIDEST, self._seen))
             self._units[new] = coarse(self._vectors[self.found.patches[new]])
             self._compare(new, 0)
-            self._likened += len(new)
+            self._likened = new.stop
         behind = self._against[among]
-        self._compare(among[behind == self._count - 1], self._count - 1)
         late = among[behind < self._count - 1]
         if len(late):
             self._compare(late, int(behind.min()))
+        # Between the first and the last of them are only rows that were picked.
+        near = last - first <= 2 * len(among)
+        self._compare(slice(first, last) if near else among, self._count - 1)
 
-    def _compare(self, rows: NDArray[np.int64], first: int) -> None:
+    def _compare(self, rows: slice | NDArray[np.int64], first: int) -> None:
         """How much rows are like the picks from `first` on: exact, whatever the order."""
-        if not len(rows):
-            return
         units = self._units[rows]
         for start in range(first, self._count, TOGETHER):
             picks = self._mine[start : min(start + TOGETHER, self._count)]
