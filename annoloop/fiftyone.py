@@ -58,6 +58,8 @@ MIX = {"coverage": 0.3, "targeted": 0.7}
 SHARE, LEAST, TOP_CLASSES = 0.2, 10, 5
 """The tutorial's batch: a fifth of what remains, ten at least; five classes of golden."""
 OPEN = ("unlabeled", "pending")
+LOOKING = ("targeted", "neighbours")
+"""The sources that look for something; without failures only scores are read, and no vectors."""
 COVERED = ("annotated", "selected")
 
 Say = Callable[[str], None]
@@ -177,11 +179,12 @@ def _iterate(
         pending = [
             key for key, status in zip(pool.ids, pool.statuses, strict=True) if status == "pending"
         ]
+        pending += found.slices.following(pending)
         writing({"batch": number, "pending": pending, "golden": golden})
         found.write_batch(number, by_source, {p.sample_id: p.reason for p in chosen.picks})
         found.append_info(HISTORY, golden)
         writing(None)
-    file_of = dict(zip(pool.ids, pool.files, strict=True))
+    file_of = found.files([p.sample_id for p in chosen.picks])
     result = IterationResult(
         dataset=found.name,
         batch=f"v{number}",
@@ -223,15 +226,15 @@ def _pool(found: FiftyoneDataset) -> Columns:
     """The pool's samples. Raises LockedSplitError if it holds one of another split."""
     pool = found.columns(found.view("pool", "split:pool"))
     bad = [
-        (file, tag)
-        for file, tags in zip(pool.files, pool.tags, strict=True)
+        (key, tag)
+        for key, tags in zip(pool.ids, pool.tags, strict=True)
         for tag in tags
         if tag in LOCKED
     ]
     if bad:
         raise LockedSplitError(
-            f"{len(bad)} samples of the pool belong to another split, first {bad[0][0]} "
-            f"({bad[0][1]})",
+            f"{len(bad)} samples of the pool belong to another split, first "
+            f"{found.file(bad[0][0])} ({bad[0][1]})",
             fix="Mend the saved view `pool`, or the tags: a sample has one split for good.",
         )
     if not pool.ids:
@@ -266,19 +269,21 @@ def _choose(
     open_ = [row for row, status in enumerate(pool.statuses) if status in OPEN]
     if not open_:
         raise NotReadyError("no unlabeled sample is left in the pool", fix="Add samples to it.")
-    ids, files = ([column[row] for row in open_] for column in (pool.ids, pool.files))
-    notes: list[str] = []
-    vectors = found.vectors(ids, files)
+    ids = [pool.ids[row] for row in open_]
+    notes: list[str] = [found.slices.note] if found.slices.note else []
+    scores = None if wish.rescore else found.scores(ids)
+    name, failed = found.failures()
+    asked = any(wish.mix.get(source) for source in LOOKING) and failed is not None and failed.ids
+    vectors = found.vectors(ids) if asked or scores is None or wish.embed else None
     if vectors is None and wish.embed:
         _embed(found)
         notes.append(f"no `{VECTORS}`: computed with the pixels embedder")
-        vectors = found.vectors(ids, files)
-    scores = None if wish.rescore else found.scores(ids)
+        vectors = found.vectors(ids)
     if scores is None:
         scores = _rescored(found, pool, ids, vectors, wish, dry=dry)
         notes.append(f"`{SCORES}` computed, conditional on what is labelled")
-    queries = _queries(found, notes) if vectors is not None else []
-    if vectors is None:
+    queries = [] if vectors is None or not failed else _queries(found, name, failed, notes)
+    if vectors is None and (asked or not found.has(VECTORS)):
         notes.append(f"coverage only: the dataset has no `{VECTORS}` (embed=True computes ours)")
     names = [pool.groups[row] for row in open_] if pool.groups is not None else None
     candidates = selection.Candidates(
@@ -304,27 +309,31 @@ def _labelled(
     """Vectors of what is labelled, where a source of the mix looks at them."""
     if mix.keys() <= {"coverage", "targeted", "neighbours", "random"}:
         return None
-    rows = [row for row, status in enumerate(pool.statuses) if status in COVERED]
-    return found.vectors([pool.ids[row] for row in rows], [pool.files[row] for row in rows])
+    return found.vectors(_covered(pool))
 
 
-def _queries(found: FiftyoneDataset, notes: list[str]) -> list[selection.Query]:
+def _covered(pool: Columns) -> list[str]:
+    return [key for key, status in zip(pool.ids, pool.statuses, strict=True) if status in COVERED]
+
+
+def _queries(
+    found: FiftyoneDataset, name: str | None, failed: Columns, notes: list[str]
+) -> list[selection.Query]:
     """Each failure image of the newest evaluation as one query; they are one mode together."""
-    name, failed = found.failures()
-    if failed is None or not failed.ids:
-        return []
-    vectors = found.vectors(failed.ids, failed.files)
+    vectors = found.vectors(failed.ids)
     if vectors is None:
-        notes.append(f"coverage only: the samples of `{name}` have no `{VECTORS}`")
+        if failed.ids:
+            notes.append(f"coverage only: the samples of `{name}` have no `{VECTORS}`")
         return []
+    files = found.files(failed.ids)
     return [
         selection.Query(
             Failure(key, FailureType.MISSED, 0, (0.0, 0.0, 0.0, 0.0)),
             _words(tags),
-            PurePath(file).name,
+            PurePath(files[key]).name,
             row,
         )
-        for key, file, tags, row in zip(failed.ids, failed.files, failed.tags, vectors, strict=True)
+        for key, tags, row in zip(failed.ids, failed.tags, vectors, strict=True)
     ]
 
 
@@ -349,8 +358,7 @@ def _rescored(
             fix="Compute embeddings into that field, or let us: embed=True "
             f"(`annoloop fiftyone iterate {found.name} --embed`).",
         )
-    rows = [row for row, status in enumerate(pool.statuses) if status in COVERED]
-    taken = found.vectors([pool.ids[row] for row in rows], [pool.files[row] for row in rows])
+    taken = found.vectors(_covered(pool))
     everyone = vectors if taken is None else np.concatenate([vectors, taken])
     occupied = np.arange(len(everyone)) >= len(vectors)
     draws = coverage.make_draws(
@@ -367,16 +375,19 @@ def _embed(found: FiftyoneDataset) -> None:
     """Our own vectors for every sample of the dataset."""
     from annoloop.adapters.pixels import PixelsEmbedder
 
-    everyone = found.columns(found.everyone)
-    rows = PixelsEmbedder().embed(everyone.files)
-    found.write_column(VECTORS, dict(zip(everyone.ids, rows, strict=True)))
+    files = found.files(found.columns(found.everyone).ids)
+    rows = PixelsEmbedder().embed(tuple(files.values()))
+    found.write_column(VECTORS, dict(zip(files, rows, strict=True)))
 
 
 def _progress(pool: Columns, picked: Sequence[str]) -> PoolProgress:
     """The pool once the batch is taken."""
-    statuses = dict(zip(pool.ids, pool.statuses, strict=True)) | dict.fromkeys(picked, "selected")
-    counts = Counter(statuses.values())
-    total = len(statuses)
+    taken = frozenset(picked)
+    counts = Counter(
+        "selected" if key in taken else status
+        for key, status in zip(pool.ids, pool.statuses, strict=True)
+    )
+    total = counts.total()
     names = ("annotated", "selected", "pending", "skipped", "unlabeled")
     numbers = {name: counts[name] for name in names}
     percent = {name: round(100 * n / total, 1) for name, n in numbers.items()}

@@ -178,7 +178,8 @@ class Mirror(LoopReader, Protocol):
         ...
 
     def push_values(self, name: str, values: Mapping[str, Any]) -> None:
-        """One value a sample: `status`, `reason`, `score`, or boxes of `human` or `predictions`."""
+        """One value a sample: `status`, `reason`, `score`, or boxes (`Drawn`) of `human`, of
+        `predictions`, or of a golden pass (`golden_…`)."""
         ...
 
     def push_summary(

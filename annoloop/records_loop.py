@@ -41,7 +41,8 @@ class LoopSample:
     `batches` are the numbers of the batches that it was picked for, `answered` of those that it was
     answered in; `sources` say what picked it, `reason` why the last time. `waiting` marks it as
     sent out. `failures` are the kinds of failure that an evaluation put on the image. `tags`
-    are all of the loop's tags, as they stand there.
+    are all of the loop's tags, as they stand there; a `silent` sample has neither tags nor status
+    there, and what is said of it is said of its group.
     """
 
     external_id: str
@@ -57,6 +58,7 @@ class LoopSample:
     score: float | None = None
     failures: tuple[str, ...] = ()
     tags: tuple[str, ...] = ()
+    silent: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,12 +74,12 @@ class Shown:
 @dataclass(frozen=True, slots=True)
 class Mirrored:
     """What another tool shows of the loop: samples by external id, what is told of the whole, the
-    saved views, and whether it has predictions."""
+    saved views, and the names of the fields that a sample can have."""
 
     samples: Mapping[str, Shown]
     info: Mapping[str, Any]
     views: frozenset[str]
-    predictions: bool
+    fields: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)

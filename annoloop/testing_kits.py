@@ -126,7 +126,7 @@ class EmbedderContract:
             bad.write_bytes(content)
         with pytest.raises(InputError, match="damaged_picture") as caught:
             embedder.embed([files[0], str(bad)])
-        _says_what_to_do(caught.value)
+        says_what_to_do(caught.value)
 
 
 class TrainerContract:
@@ -207,14 +207,14 @@ class TrainerContract:
         for some in ([], empty):
             with pytest.raises(TrainerError) as caught:
                 _fit(trainer, some, tmp_path / "none")
-            _says_what_to_do(caught.value)
+            says_what_to_do(caught.value)
 
     def test_a_missing_model_is_an_error(
         self, trainer: Trainer, images: Sequence[LabeledImage], tmp_path: Path
     ) -> None:
         with pytest.raises(TrainerError) as caught:
             _predict(trainer, images, tmp_path / "nowhere")
-        _says_what_to_do(caught.value)
+        says_what_to_do(caught.value)
 
 
 class ReaderContract:
@@ -246,13 +246,13 @@ class ReaderContract:
         missing = tmp_path / f"not_here{case.source.suffix}"
         with pytest.raises(InputError, match="not_here") as caught:
             case.reader.read(missing)
-        _says_what_to_do(caught.value)
+        says_what_to_do(caught.value)
 
     def test_a_bad_row_is_named(self, case: ReaderCase) -> None:
         with pytest.raises(InputError) as caught:
             case.reader.read(case.broken)
         assert case.culprit in caught.value.problem, "the error names the file"
-        _says_what_to_do(caught.value)
+        says_what_to_do(caught.value)
 
 
 class WriterContract:
@@ -329,7 +329,7 @@ class WriterContract:
         gone = replace(images[1], file=str(tmp_path / "vanished.jpg"))
         with pytest.raises(AnnoloopError, match="vanished") as caught:
             case.writer.write(tmp_path / "out", [images[0], gone], classes=NAMES)
-        _says_what_to_do(caught.value)
+        says_what_to_do(caught.value)
 
     def test_never_writes_outside_its_folder(
         self, case: WriterCase, images: Sequence[LabeledImage], tmp_path: Path
@@ -342,7 +342,7 @@ class WriterContract:
         assert kept == set(before)
 
 
-def _says_what_to_do(error: AnnoloopError) -> None:
+def says_what_to_do(error: AnnoloopError) -> None:
     assert error.problem.strip(), "an error says what is wrong"
     assert error.fix.strip(), "an error says what to do next"
 

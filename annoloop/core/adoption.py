@@ -20,6 +20,9 @@ UNKNOWN = "adopted"
 """The source of a pick that has no tag."""
 NEVER_ANSWERED = "sent out before annoloop came, and never answered"
 SKIPPED = "skipped before annoloop came"
+LATE = (Status.PENDING, NEVER_ANSWERED)
+AS_IT_IS = {one: (one, SKIPPED if one is Status.SKIPPED else None) for one in Status}
+"""Statuses that stay, and why; one tuple for all samples of a status."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,10 +120,10 @@ def _refuse_locked(everyone: Sequence[LoopSample]) -> None:
 
 def _status(one: LoopSample, *, waits: bool) -> tuple[Status, str | None]:
     if one.split not in (Split.POOL, None) and one.status is not Status.SKIPPED:
-        return Status.UNLABELED, None
+        return AS_IT_IS[Status.UNLABELED]
     if one.status is Status.SELECTED and not waits:
-        return Status.PENDING, NEVER_ANSWERED
-    return one.status, SKIPPED if one.status is Status.SKIPPED else None
+        return LATE
+    return AS_IT_IS[one.status]
 
 
 def _members(

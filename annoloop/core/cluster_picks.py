@@ -29,6 +29,10 @@ WINDOW, STRETCH, WIDEST = 32, 3, 1_024
 """A cluster chooses among its nearest 32 images, 3 more after each pick, never above 1,024."""
 
 
+TOGETHER = 4_096
+"""Picks that rows are compared with at once."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class ClusterPicks:
     """Ranked candidates (m,), each with its cluster and the member of it that is nearest.
@@ -224,27 +228,38 @@ class _Line:
         self._vectors, self._variety = vectors, variety
         self._units = np.empty((len(found.rows), vectors.shape[1]), dtype=np.float32)
         self._alike = np.zeros(len(found.rows), dtype=np.float32)
-        self._mine: list[int] = []
+        self._against = np.zeros(len(found.rows), dtype=np.int64)
+        """How many of the picks, from the first on, each row was compared with."""
+        self._mine = np.empty((WINDOW, vectors.shape[1]), dtype=np.float32)
         self._open = np.empty(0, dtype=np.int64)
-        self._seen = self._likened = 0
+        self._count = self._seen = self._likened = 0
 
     def best(self, picked: NDArray[np.bool_], *, floored: bool) -> int | None:
         """The place of the next pick; None if nothing is left (or nothing above the floor)."""
-        room = min(WINDOW + STRETCH * len(self._mine), WIDEST)
-        self._open = self._open[~picked[self.found.rows[self._open]]]
-        while len(self._open) < room and self._seen < len(self.found.rows):
-            self._look_on(picked, room)
-        self.starved = len(self._open) < room and not self.found.whole
-        among = self._open[:room]
+        room = min(WINDOW + STRETCH * self._count, WIDEST)
+        among = self._first(picked, room)
+        self.starved = len(among) < room and not self.found.whole
         if floored:
             among = among[self.found.cosines[among] >= self.floor]
         if self.starved or not len(among):
             return None
-        if not self._mine:  # nothing to be like yet
+        if not self._count:  # nothing to be like yet
             return int(among[0])
-        self._liken()
+        self._liken(among)
         gain = self.found.cosines[among] - self._variety * self._alike[among].astype(np.float64)
         return int(among[gain.argmax()])
+
+    def _first(self, picked: NDArray[np.bool_], room: int) -> NDArray[np.int64]:
+        """The first `room` places that nobody has picked, or all there are."""
+        while True:
+            head = self._open[:room]
+            gone = picked[self.found.rows[head]]
+            if gone.any():
+                self._open = np.concatenate([head[~gone], self._open[room:]])
+            elif len(head) == room or self._seen == len(self.found.rows):
+                return head
+            else:
+                self._look_on(picked, room)
 
     def _look_on(self, picked: NDArray[np.bool_], room: int) -> None:
         # Twice as far each time: many small looks cost more than some rows in vain.
@@ -253,17 +268,38 @@ class _Line:
         self._seen = last
         self._open = np.concatenate([self._open, new[~picked[self.found.rows[new]]]])
 
-    def _liken(self) -> None:
-        """Compare what was seen since the last time with all picks, the rest with the newest."""
-        old, new = slice(int(self._open[0]), self._likened), slice(self._likened, self._seen)
-        if self._likened < self._seen:
+    def _liken(self, among: NDArray[np.int64]) -> None:
+        """Compare these rows with the picks that they were not compared with yet.
+
+        The likeness to many picks is a product of many rows at once, for the rows to come too.
+        """
+        first, last = int(among[0]), int(among[-1]) + 1
+        while self._likened < last:
+            new = slice(self._likened, min(self._likened + WIDEST, self._seen))
             self._units[new] = coarse(self._vectors[self.found.patches[new]])
-            likeness = self._units[new] @ self._units[self._mine].T
-            self._alike[new] = np.maximum(likeness.max(axis=1), 0.0)
-            self._likened = self._seen
-        likeness = self._units[old] @ self._units[self._mine[-1]]
-        self._alike[old] = np.maximum(self._alike[old], likeness)
+            self._compare(new, 0)
+            self._likened = new.stop
+        behind = self._against[among]
+        late = among[behind < self._count - 1]
+        if len(late):
+            self._compare(late, int(behind.min()))
+        # Between the first and the last of them are only rows that were picked.
+        near = last - first <= 2 * len(among)
+        self._compare(slice(first, last) if near else among, self._count - 1)
+
+    def _compare(self, rows: slice | NDArray[np.int64], first: int) -> None:
+        """How much rows are like the picks from `first` on: exact, whatever the order."""
+        units = self._units[rows]
+        for start in range(first, self._count, TOGETHER):
+            picks = self._mine[start : min(start + TOGETHER, self._count)]
+            self._alike[rows] = np.maximum(self._alike[rows], (units @ picks.T).max(axis=1))
+        self._against[rows] = self._count
 
     def take(self, place: int) -> None:
         """Count this place as picked: what is like it becomes less wanted."""
-        self._mine.append(place)
+        if self._likened <= place:  # the first pick of all is compared with nothing
+            self._units[place] = coarse(self._vectors[self.found.patches[place : place + 1]])[0]
+        if self._count == len(self._mine):
+            self._mine = np.concatenate([self._mine, np.empty_like(self._mine)])
+        self._mine[self._count] = self._units[place]
+        self._count += 1

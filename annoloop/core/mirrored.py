@@ -16,7 +16,13 @@ from annoloop.records_loop import Shown
 
 FAILURE = "failure:"
 WAITING = "to_annotate"
-STATE = re.compile(r"split:(test|val|golden|pool)|batch:v\d+|annotated:v\d+|source:\S+|to_annotate")
+OUTSIDE = r"(?:val|golden|test|review|relabel)-\d+"
+"""Names of batches that are not of the loop."""
+STATE = re.compile(
+    rf"split:(test|val|golden|pool)|val:(mine|gauge)|(batch|annotated):(v\d+|{OUTSIDE})|source:\S+"
+    "|to_annotate"
+)
+ELSEWHERE = re.compile(rf"(batch|annotated):{OUTSIDE}")
 NOTHING = "unlabeled|"
 
 
@@ -43,13 +49,17 @@ def show(
     failures: Collection[str] | None,
     shown: Shown,
     score: float | None,
+    outside: Collection[str] = (),
 ) -> Shown:
-    """What a sample should show; `picked` is oldest first.
+    """What a sample should show; `picked` is oldest first, `outside` are its tags of batches that
+    are not of the loop: nobody leaves such a batch, so that those shown stay.
 
     `failures` are its kinds by the newest evaluation; None where there was none, so that those
     shown stay. So do a reason and a score that the project has no own for.
     """
     tags = {f"split:{sample.split}"} if sample.split else set()
+    tags |= {f"val:{sample.half}"} if sample.half else set()
+    tags |= {*outside, *(tag for tag in shown.tags if ELSEWHERE.fullmatch(tag))}
     for one in picked:
         tags.add(f"batch:v{one.number}")
         tags |= {f"source:{name}" for name in one.source.split("+") if name != UNKNOWN}

@@ -66,10 +66,12 @@ def _remember(found: Dataset, some: Sequence[Sample]) -> None:
     vectors = found.context.vectors
     before = vectors.load_seen() if some else {}
     seen = dict(before)
+    alike: dict[tuple[str, ...], tuple[str, ...]] = {}  # a million samples are in few states
     for sample in some:
         one = found.said[sample.path]
-        now = state(Shown(str(one.status), one.tags))
-        seen[one.external_id] = tuple(dict.fromkeys((*seen.get(one.external_id, ()), now)))
+        there = Shown() if one.silent else Shown(str(one.status), one.tags)
+        now = (*seen.get(one.external_id, ()), state(there))
+        seen[one.external_id] = alike.setdefault(now, tuple(dict.fromkeys(now)))
     if seen != before:
         vectors.write_seen(seen)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,17 @@ from sqlalchemy import Connection
 from annoloop.core import failures as core_failures
 from annoloop.core.mirrored import Picked
 from annoloop.core.shares import to_shares
-from annoloop.records import Annotation, Answer, BatchKind, Detection, Half, Label, Sample, Split
+from annoloop.records import (
+    Annotation,
+    Answer,
+    Batch,
+    BatchKind,
+    Detection,
+    Half,
+    Label,
+    Sample,
+    Split,
+)
 from annoloop.records_loop import Drawn
 from annoloop.steps.context import Context
 from annoloop.store import batches, db, iterations, samples
@@ -26,13 +36,15 @@ BY = "annoloop"
 class Standing:
     """The project by external id: samples, their picks (oldest first), and the newest answers.
 
-    `answers` hold every answer of pool samples that has boxes or is empty, oldest first. `failures`
-    is None before the first evaluation.
+    `answers` hold every answer of pool samples that has boxes or is empty, oldest first. `outside`
+    are the tags of batches that are not of the loop. `failures` is None before the first
+    evaluation.
     """
 
     samples: Mapping[str, Sample]
     picked: Mapping[str, tuple[Picked, ...]]
     answers: Mapping[str, tuple[Annotation, ...]]
+    outside: Mapping[str, tuple[str, ...]]
     failures: Mapping[str, tuple[str, ...]] | None
     views: Mapping[str, str | tuple[str, ...]]
     info: Mapping[str, Any]
@@ -45,27 +57,19 @@ def standing(context: Context) -> Standing:
     with context.store.read() as connection:
         everyone = {s.id: s for s in samples.load(connection)}
         key = {s.id: s.external_id for s in everyone.values() if s.external_id is not None}
-        loop = batches.load_all(connection, BatchKind.SELECT)
+        every = batches.load_all(connection)
         answers: dict[str, list[Annotation]] = {}
         for one in batches.load_annotations(connection, split=Split.POOL):
             if one.answer in ANSWERED and one.sample_id in key:
                 answers.setdefault(key[one.sample_id], []).append(one)
-        picked: dict[str, list[Picked]] = {}
-        for batch in loop:
-            number = int(batch.name.removeprefix("v"))
-            for pick, blind in batches.load_picks(connection, batch.name):
-                if not blind and pick.sample_id in key:
-                    mine = answers.get(key[pick.sample_id], ())
-                    done = any(one.batch == batch.name for one in mine)
-                    picked.setdefault(key[pick.sample_id], []).append(
-                        Picked(number, pick.source, pick.reason, done, batch.open)
-                    )
+        picked = _picked(connection, [b for b in every if b.kind is BatchKind.SELECT], key, answers)
+        outside = _outside(connection, [b for b in every if b.kind is not BatchKind.SELECT], key)
         history = iterations.load_iterations(connection)
         failed = _failures(connection, history, everyone)
         val = len(samples.load_ids(connection, split=Split.VAL))
         classes = samples.schema(connection).classes
         models = iterations.step_history(connection, "train")
-    views: dict[str, str | tuple[str, ...]] = {f"batch_{b.name}": f"batch:{b.name}" for b in loop}
+    views: dict[str, str | tuple[str, ...]] = {f"batch_{b.name}": f"batch:{b.name}" for b in every}
     views |= {
         f"eval_{name}_failures": tuple(sorted(key[i] for i in found if i in key))
         for name, found in failed.items()
@@ -75,12 +79,52 @@ def standing(context: Context) -> Standing:
         samples={str(key[i]): s for i, s in everyone.items() if i in key},
         picked={k: tuple(found) for k, found in picked.items()},
         answers={k: tuple(found) for k, found in answers.items()},
+        outside={k: tuple(found) for k, found in outside.items()},
         failures=None if newest is None else {key[i]: t for i, t in newest.items() if i in key},
         views=views,
         info={f"eval_{one.name}": _entry(context, one, val) for one in history if _done(one)},
         classes=classes,
         model=str(models[-1].record["model"]) if models else None,
     )
+
+
+def _picked(
+    connection: Connection,
+    loop: Sequence[Batch],
+    key: Mapping[str, str],
+    answers: Mapping[str, Sequence[Annotation]],
+) -> dict[str, list[Picked]]:
+    """The picks of the loop's batches by external id, without the blind ones."""
+    picked: dict[str, list[Picked]] = {}
+    for batch in loop:
+        number = int(batch.name.removeprefix("v"))
+        for pick, blind in batches.load_picks(connection, batch.name):
+            if not blind and pick.sample_id in key:
+                mine = answers.get(key[pick.sample_id], ())
+                done = any(one.batch == batch.name for one in mine)
+                picked.setdefault(key[pick.sample_id], []).append(
+                    Picked(number, pick.source, pick.reason, done, batch.open)
+                )
+    return picked
+
+
+def _outside(
+    connection: Connection, others: Sequence[Batch], key: Mapping[str, str]
+) -> dict[str, list[str]]:
+    """Tags of batches that are not of the loop: who is in them, and who was answered once closed.
+
+    They do not say `to_annotate`: these are not answered there.
+    """
+    tags: dict[str, list[str]] = {}
+    for batch in others:
+        given = [] if batch.open else batches.load_annotations(connection, batch=batch.name)
+        done = {k for k, one in batches.newest(given).items() if one.answer in ANSWERED}
+        for pick, _ in batches.load_picks(connection, batch.name):
+            if pick.sample_id in key:
+                mine = tags.setdefault(key[pick.sample_id], [])
+                mine.append(f"batch:{batch.name}")
+                mine += [f"annotated:{batch.name}"] if pick.sample_id in done else []
+    return tags
 
 
 def _done(one: Iteration) -> bool:

@@ -14,6 +14,7 @@ from annoloop.records_loop import Drawn, Mirrored, Shown
 from annoloop.results_fiftyone import SyncResult
 from annoloop.steps.adopt_boxes import ORIGIN
 from annoloop.steps.context import Context
+from annoloop.steps.mirror_golden import push_golden
 from annoloop.steps.mirror_state import BY, Standing, detected, drawn, scores, standing
 
 CHUNK = 5_000
@@ -21,7 +22,7 @@ CHUNK = 5_000
 CLOSE = 1e-6
 """Boxes of a sample that differ by less, as shares of the image, are the same."""
 SIDES = {"test_set": "test", "val_set": "val", "golden_qa": "golden", "pool": "pool"}
-"""The saved views of the splits."""
+"""The saved views of the splits; those of the halves of val are `val_mine` and `val_gauge`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,7 @@ class Plan:
 
 
 def sync(context: Context, mirror: Mirror, *, force: bool = False) -> SyncResult:
-    """Push splits, statuses, batches, scores, answers, predictions and evaluations.
+    """Push splits, statuses, batches, scores, answers, predictions, evaluations, golden passes.
 
     Only what differs is written, so that a second call writes nothing and a killed one is finished
     by the next. What somebody else has set since this project last looked is reported and stays,
@@ -58,7 +59,9 @@ def sync(context: Context, mirror: Mirror, *, force: bool = False) -> SyncResult
         mirror.push_values(name, values)
     boxes, box_conflicts = _push_answers(context, mirror, found, there, force=force)
     predictions, told, notes = _push_predictions(context, mirror, found, there, force=force)
-    mirror.push_summary(views, {**info, **told})
+    golden = push_golden(context, mirror, found, there, force=force)
+    told = {**info, **told, **golden.info}
+    mirror.push_summary(views, told)
     if (now := {**seen, **plan.seen}) != seen:
         context.vectors.write_seen(now)
     tags = {key for ids in (*plan.add.values(), *plan.remove.values()) for key in ids}
@@ -69,12 +72,13 @@ def sync(context: Context, mirror: Mirror, *, force: bool = False) -> SyncResult
             **{name: len(values) for name, values in plan.values.items()},
             "labels": boxes,
             "predictions": predictions,
+            "golden": golden.answers,
         },
         views=tuple(views),
-        info=tuple({**info, **told}),
-        conflicts=(*plan.conflicts, *box_conflicts, *summary_conflicts),
+        info=tuple(told),
+        conflicts=(*plan.conflicts, *box_conflicts, *summary_conflicts, *golden.conflicts),
         to_ingest=plan.to_ingest,
-        notes=(*notes, *_strangers(found, there)),
+        notes=(*notes, *golden.notes, *_strangers(found, there)),
     )
 
 
@@ -90,18 +94,28 @@ def _plan(
     score = scores(context, found)
     plan = Plan({}, {}, {"status": {}, "reason": {}, "score": {}}, [], {}, 0)
     ahead = 0
+    alike: dict[str, tuple[str, ...]] = {}  # a million samples are in few states
     for key, sample in found.samples.items():
         now = there.samples.get(key)
         if now is None:
             continue
         picked = found.picked.get(key, ())
         failures = None if found.failures is None else found.failures.get(key, ())
-        wanted = show(sample, picked, failures=failures, shown=now, score=score.get(key))
+        outside = found.outside.get(key, ())
+        wanted = show(
+            sample,
+            picked,
+            failures=failures,
+            shown=now,
+            score=score.get(key),
+            outside=outside,
+        )
         if further(now, wanted, picked):
             ahead += not any(one.open and one.answered for one in picked)
             continue
         if force or may_write(now, wanted, seen.get(key, ())):
-            plan.seen[key] = (state(wanted),)
+            said = state(wanted)
+            plan.seen[key] = alike.setdefault(said, (said,))
             _differences(plan, key, now, wanted)
         else:
             what = f"is `{state(now)}` there and `{state(wanted)}` here"
@@ -112,10 +126,12 @@ def _plan(
 
 def _between(plan: Plan, there: Mirrored) -> dict[str, tuple[str, ...]]:
     """Both ends of the push, for each sample."""
-    return {
-        key: tuple(dict.fromkeys((state(there.samples[key]), *after)))
-        for key, after in plan.seen.items()
-    }
+    alike: dict[tuple[str, ...], tuple[str, ...]] = {}
+    ends = {}
+    for key, after in plan.seen.items():
+        both = (state(there.samples[key]), *after)
+        ends[key] = alike.setdefault(both, tuple(dict.fromkeys(both)))
+    return ends
 
 
 def _differences(plan: Plan, key: str, now: Shown, wanted: Shown) -> None:
@@ -191,14 +207,15 @@ def _push_predictions(
     shown = there.info.get(BY)
     if shown == told:
         return 0, {}, []
-    if there.predictions and not isinstance(shown, Mapping) and not force:
+    if "predictions" in there.fields and not isinstance(shown, Mapping) and not force:
         return 0, {}, ["`predictions` there are not of this project: left as they are"]
+    # Half of them is known as ours, and made again, by whoever comes after a kill.
+    mirror.push_summary({}, {BY: {"predictions": found.model, "writing": True}})
     for start in range(0, len(some), CHUNK):
         part = some[start : start + CHUNK]
         values = {k: detected(found.samples[k], boxes, found.classes) for k, boxes in part}
         mirror.push_values("predictions", values)
         context.progress(start + len(part), len(some), "pushing predictions")
-    # Told last: a killed push is not told, and is made again.
     return len(some), {BY: told}, []
 
 
@@ -224,6 +241,8 @@ def _summary(
             conflicts.append(Problem(name, "", what, "left as it is"))
     used = {f"split:{one.split}" for one in found.samples.values()}
     sides = {name: f"split:{side}" for name, side in SIDES.items() if f"split:{side}" in used}
+    halves = {str(one.half) for one in found.samples.values() if one.half}
+    sides |= {f"val_{half}": f"val:{half}" for half in sorted(halves)}
     wanted: dict[str, str | tuple[str, ...]] = {**sides, **found.views}
     return (
         {

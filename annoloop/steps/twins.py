@@ -15,6 +15,8 @@ from annoloop.records import Sample
 from annoloop.steps.context import Context
 
 CHUNK = 512
+KEPT = 8_192
+"""Fingerprints that are stored at once, and pairs that are compared at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +38,8 @@ class Twins:
 
 def find_twins(context: Context, everything: Sequence[Sample]) -> Twins:
     """Near-duplicates: a perceptual hash proposes, a pixel comparison confirms, nothing chains."""
-    prints = _fingerprints(context, everything)
-    hashes = np.array([prints[s.sha256][0] for s in everything], dtype=np.uint64)
-    thumbs = np.frombuffer(
-        b"".join(prints[s.sha256][1] for s in everything), dtype=np.uint8
-    ).reshape(len(everything), -1)
-    proposed = duplicates.propose(hashes)
-    confirmed = proposed.pairs[duplicates.confirm(proposed.pairs, thumbs)]
+    proposed = duplicates.propose(_hashes(context, everything))
+    confirmed = proposed.pairs[_confirmed(context, everything, proposed.pairs)]
     found = duplicates.clusters(len(everything), confirmed)
 
     def ids(pairs: NDArray[np.int64]) -> tuple[tuple[str, str], ...]:
@@ -51,19 +48,40 @@ def find_twins(context: Context, everything: Sequence[Sample]) -> Twins:
     return Twins(ids(found.pairs), ids(found.apart), (*proposed.notes, *found.notes))
 
 
-def _fingerprints(context: Context, everything: Sequence[Sample]) -> dict[str, tuple[int, bytes]]:
-    known = context.vectors.load_fingerprints()
-    todo = {s.sha256: s.uri for s in everything if s.sha256 not in known}
-    keys = sorted(todo)
+def _hashes(context: Context, everything: Sequence[Sample]) -> NDArray[np.uint64]:
+    """The perceptual hash of each sample (n,), computed and stored where it was not."""
+    keys = [s.sha256 for s in everything]
+    known, hashes = context.vectors.load_hashes(keys)
+    todo = {keys[i]: everything[i].uri for i in np.flatnonzero(~known).tolist()}
+    if not todo:
+        return hashes
+    ordered = sorted(todo)
+    new: dict[str, tuple[int, bytes]] = {}
     with ThreadPoolExecutor() as pool:
-        for start in range(0, len(keys), CHUNK):
-            chunk = keys[start : start + CHUNK]
-            prints = list(pool.map(images.fingerprint, [todo[key] for key in chunk]))
-            new = {key: (p.hash, p.grey) for key, p in zip(chunk, prints, strict=True)}
-            context.vectors.add_fingerprints(new)
-            known.update(new)
-            context.progress(min(start + CHUNK, len(keys)), len(keys), "comparing images")
-    return known
+        for start in range(0, len(ordered), CHUNK):
+            chunk = ordered[start : start + CHUNK]
+            prints = pool.map(images.fingerprint, [todo[key] for key in chunk])
+            new |= {key: (p.hash, p.grey) for key, p in zip(chunk, prints, strict=True)}
+            done = start + len(chunk)
+            if len(new) >= KEPT or done == len(ordered):
+                context.vectors.add_fingerprints(new)
+                new = {}
+            context.progress(done, len(ordered), "comparing images")
+    return context.vectors.load_hashes(keys)[1]
+
+
+def _confirmed(
+    context: Context, everything: Sequence[Sample], pairs: NDArray[np.int64]
+) -> NDArray[np.bool_]:
+    """Which of the pairs (m, 2) are near-duplicates by their thumbnails, which are read in parts:
+    a kilobyte each, and few samples have a pair."""
+    found = np.zeros(len(pairs), dtype=bool)
+    for start in range(0, len(pairs), KEPT):
+        part = pairs[start : start + KEPT]
+        rows, where = np.unique(part, return_inverse=True)
+        thumbs = context.vectors.load_thumbs([everything[i].sha256 for i in rows.tolist()])
+        found[start : start + KEPT] = duplicates.confirm(where.reshape(part.shape), thumbs)
+    return found
 
 
 def positions(pairs: Sequence[tuple[str, str]], place: Mapping[str, int]) -> NDArray[np.int64]:

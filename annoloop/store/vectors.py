@@ -124,14 +124,22 @@ class VectorStore:
         }
         self._append("fingerprints", "grey32", columns)
 
-    def load_fingerprints(self) -> dict[str, tuple[int, bytes]]:
-        """content hash → (perceptual hash, 32 × 32 grey bytes)."""
+    def load_hashes(self, keys: Sequence[str]) -> tuple[NDArray[np.bool_], NDArray[np.uint64]]:
+        """Which of `keys` have a fingerprint, and its perceptual hash, (len(keys),) both."""
         data = self._open("fingerprints", "grey32")
         if data is None:
-            return {}
-        table = _table(data)
-        values = zip(table["hash"].to_pylist(), table["thumb"].to_pylist(), strict=True)
-        return dict(zip(table["key"].to_pylist(), values, strict=True))
+            return np.zeros(len(keys), bool), np.zeros(len(keys), np.uint64)
+        places = self._places(data, keys)
+        stored = np.asarray(_table(data, ["hash"])["hash"].combine_chunks(), dtype=np.uint64)
+        return places >= 0, np.where(places >= 0, stored[places], np.uint64(0))
+
+    def load_thumbs(self, keys: Sequence[str]) -> NDArray[np.uint8]:
+        """The grey thumbnails of `keys`, which have one: rows of bytes (len(keys), 1024)."""
+        data = self._open("fingerprints", "grey32")
+        if data is None or not len(keys):
+            return np.empty((0, 0), np.uint8)
+        found = _table(data, ["thumb"], rows=self._places(data, keys))["thumb"].to_pylist()
+        return np.frombuffer(b"".join(found), np.uint8).reshape(len(keys), -1)
 
     # --- scores, by sample id -----------------------------------------------------------------
 
@@ -234,9 +242,13 @@ class VectorStore:
         data = self._open(SEEN, "seen")
         if data is None:
             return {}
-        table = _table(data)
-        rows = zip(table["id"].to_pylist(), table["states"].to_pylist(), strict=True)
-        return {key: tuple(states) for key, states in rows}
+        table = _table(data, ["id", "states"])
+        alike: dict[tuple[str, ...], tuple[str, ...]] = {}
+        seen = {}
+        for batch in table.to_batches(max_chunksize=READ):
+            for key, states in zip(*(column.to_pylist() for column in batch.columns), strict=True):
+                seen[key] = alike.setdefault(tuple(states), tuple(states))
+        return seen
 
     def copy_to(
         self, folder: Path, *, models: Collection[str], kinds: Collection[str] = KINDS

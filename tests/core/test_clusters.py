@@ -366,3 +366,19 @@ def test_the_largest_mode_does_not_dominate(rare, want):
         worst["neighbours"] = max(worst["neighbours"], float((ranked == 0).mean()))
     assert worst["clusters"] <= 0.4
     assert worst["neighbours"] >= worst["clusters"] + 0.1, worst
+
+
+def test_blocks_of_rows_and_picks_do_not_change_what_is_picked(monkeypatch):
+    asked, pool, _ = crowded(5, rare=4)
+    found = find_clusters(asked)
+    wanted = rank_clusters(found, pool, want=400)
+    monkeypatch.setattr(cluster_picks, "TOGETHER", 7)
+    monkeypatch.setattr(cluster_picks, "WINDOW", 3)
+    small = rank_clusters(found, pool, want=400)
+    monkeypatch.setattr(cluster_picks, "TOGETHER", 4_096)
+    np.testing.assert_array_equal(rank_clusters(found, pool, want=400).positions, small.positions)
+    monkeypatch.undo()
+    monkeypatch.setattr(cluster_picks, "TOGETHER", 7)
+    again = rank_clusters(found, pool, want=400)
+    np.testing.assert_array_equal(again.positions, wanted.positions)
+    np.testing.assert_array_equal(again.owners, wanted.owners)

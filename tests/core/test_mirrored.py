@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from annoloop.core import mirrored
 from annoloop.core.adoption import REASON
 from annoloop.core.mirrored import Picked, Shown, loop_tags, may_write, state
-from annoloop.records import Sample, Split, Status
+from annoloop.records import Half, Sample, Split, Status
 
 V0 = Picked(0, "coverage", REASON, answered=False, open=False)
 V1 = Picked(1, "pending", "came back", answered=False, open=True)
@@ -59,9 +60,24 @@ def test_what_the_project_has_no_own_for_stays() -> None:
     assert "failure:high_fp" not in show(sample("unlabeled"), shown=there, failures=()).tags
 
 
+def test_halves_of_val_and_batches_outside_the_loop() -> None:
+    val = replace(sample("unlabeled", Split.VAL), half=Half.MINE)
+    there = Shown(None, ("annotated:review-2", "batch:review-2", "val:gauge"))
+    made = show(val, shown=there, outside=("batch:val-1",))
+    assert made.tags == (
+        "annotated:review-2",
+        "batch:review-2",
+        "batch:val-1",
+        "split:val",
+        "val:mine",
+    )
+
+
 def test_only_the_loops_tags_count() -> None:
     tags = ["mine", "split:val", "batch:v2", "batch:x", "source:a b", "failure:high_fn", "train"]
     assert loop_tags(tags) == ("batch:v2", "failure:high_fn", "split:val")
+    outside = ("annotated:golden-1", "batch:relabel-12", "val:mine")
+    assert loop_tags([*outside, "val:both", "batch:select-1", "batch:val-"]) == outside
     assert state(Shown(None, ("mine", "split:val", "failure:high_fn"))) == "unlabeled|split:val"
 
 

@@ -219,6 +219,7 @@ def test_another_field_can_hold_the_reference(small: Any, tmp_path: Path) -> Non
     assert project.ingest().images_labeled == 0
     with pytest.raises(ProjectError, match="is a project already"):
         init(tmp_path / "p", small, labels="other")
+    refused(tmp_path / "q", small, InputError, "has no field 'trustd'", labels="trustd")
 
 
 def test_files_that_are_gone_are_all_named_or_left_out(begun: Any, tmp_path: Path) -> None:

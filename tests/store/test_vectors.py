@@ -95,9 +95,13 @@ def test_predictions_hold_images_without_detections(tmp_path: Path) -> None:
 
 def test_fingerprints(tmp_path: Path) -> None:
     store = VectorStore(tmp_path)
-    assert store.load_fingerprints() == {}
+    known, _ = store.load_hashes(["h"])
+    assert known.tolist() == [False]
     store.add_fingerprints({"h": (2**64 - 1, b"\x00\x01")})
-    assert store.load_fingerprints() == {"h": (2**64 - 1, b"\x00\x01")}
+    store.add_fingerprints({"g": (7, b"\x02\x03")})
+    known, hashes = store.load_hashes(["g", "no", "h"])
+    assert (known.tolist(), hashes.tolist()) == ([True, False, True], [7, 0, 2**64 - 1])
+    assert store.load_thumbs(["h", "g", "h"]).tolist() == [[0, 1], [2, 3], [0, 1]]
 
 
 def test_a_write_that_meets_another_is_refused_by_name(tmp_path: Path) -> None:

@@ -18,6 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from annoloop.adapters.fiftyone.lock import Lock
+from annoloop.adapters.fiftyone.slices import Slices
+from annoloop.adapters.fiftyone.streams import MANY, selections, stream
 from annoloop.errors import DependencyError, InputError, NotReadyError, VectorError
 
 STATUS, VECTORS, SCORES, LABELS, REASON = (
@@ -35,13 +37,12 @@ CHUNK = 10_000
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Columns:
-    """Samples in one order: FiftyOne's ids, files, statuses, tags, and the group of each.
+    """Samples in one order: FiftyOne's ids, statuses, tags, and the group of each.
 
-    `groups` are None where the dataset is not grouped.
+    `groups` are None where the dataset is not grouped. Equal statuses and tags are one object.
     """
 
     ids: tuple[str, ...]
-    files: tuple[str, ...]
     statuses: tuple[str, ...]
     tags: tuple[tuple[str, ...], ...]
     groups: tuple[str, ...] | None
@@ -101,39 +102,28 @@ class FiftyoneDataset:
     """One image dataset, flat or grouped (then every slice counts, and a group is one unit)."""
 
     def __init__(self, dataset: Any) -> None:
-        kind = dataset.media_type
-        if kind not in ("image", "group", None):
-            raise InputError(
-                f"dataset {dataset.name!r} holds {kind}, not images",
-                fix="Make a dataset of the frames that should be labelled (`to_frames`).",
-            )
+        self.slices = Slices(dataset)
         self.dataset = dataset
         self.name: str = dataset.name
-        self.grouped = kind == "group"
-        if self.grouped and set(dataset.group_media_types.values()) != {"image"}:
-            raise InputError(
-                f"dataset {dataset.name!r} has groups that are not images alone "
-                f"({', '.join(sorted(set(dataset.group_media_types.values())))})",
-                fix="Make a dataset of the slices that are images.",
-            )
+        self.grouped = self.slices.grouped
 
     @property
     def everyone(self) -> Any:
-        """All samples as one view, slices of groups included."""
-        return self.flat(self.dataset)
+        """All images as one view, slices of groups included."""
+        return self.slices.images
 
     def flat(self, samples: Any) -> Any:
-        return samples.select_group_slices() if self.grouped else samples
+        return self.slices.flat(samples)
 
     # --- reading ------------------------------------------------------------------------------
 
     def view(self, name: str, tag: str) -> Any:
         """A saved view, or what carries its tag where nobody saved one. Raises NotReadyError."""
         if self.dataset.has_saved_view(name):
-            found = self.dataset.load_saved_view(name)
-            return self.flat(found) if found.media_type == "group" else found
-        if tag in self.everyone.count_values("tags"):
-            return self.everyone.match_tags(tag)
+            return self.flat(self.dataset.load_saved_view(name))
+        found = self.slices.tagged(tag)
+        if found is not None:
+            return found
         raise NotReadyError(
             f"dataset {self.name!r} has neither a saved view {name!r} nor samples with the tag "
             f"{tag!r}",
@@ -141,26 +131,40 @@ class FiftyoneDataset:
         )
 
     def columns(self, view: Any) -> Columns:
-        """What there is to know of the samples of a view, but for their vectors."""
-        wanted = ["id", "filepath", "tags"]
-        if self.has(STATUS):
-            wanted.append(STATUS)
-        if self.grouped:
-            wanted.append(f"{self.dataset.group_field}.id")
-        found = dict(zip(wanted, view.values(wanted), strict=True))
-        statuses = found.get(STATUS) or [None] * len(found["id"])
+        """What there is to know of the samples of a view, but for their files and vectors."""
+        wanted = ["id", "tags"]
+        status = len(wanted) if self.has(STATUS) else None
+        wanted += [] if status is None else [STATUS]
+        wanted += [self.slices.group_id] if self.grouped else []
+        known: dict[Any, Any] = {}
+        ids, statuses, tags, groups = [], [], [], []
+        for row in stream(view, wanted):
+            said = None if status is None else row[status]
+            said, tagged = "unlabeled" if said is None else str(said), tuple(row[1] or ())
+            ids.append(row[0])
+            statuses.append(known.setdefault(said, said))
+            tags.append(known.setdefault(tagged, tagged))
+            if self.grouped:
+                groups.append(known.setdefault(str(row[-1]), str(row[-1])))
         return Columns(
-            tuple(found["id"]),
-            tuple(found["filepath"]),
-            tuple("unlabeled" if one is None else str(one) for one in statuses),
-            tuple(tuple(one or ()) for one in found["tags"]),
-            tuple(map(str, found[wanted[-1]])) if self.grouped else None,
+            tuple(ids), tuple(statuses), tuple(tags), tuple(groups) if self.grouped else None
         )
+
+    def files(self, ids: Sequence[str]) -> dict[str, str]:
+        """The file of each of these samples."""
+        return {
+            key: file
+            for part in selections(self.everyone, ids)
+            for key, file in stream(part, ["id", "filepath"])
+        }
+
+    def file(self, key: str) -> str:
+        return self.files([key]).get(key, key)
 
     def has(self, field: str) -> bool:
         return bool(self.everyone.has_field(field))
 
-    def vectors(self, ids: Sequence[str], files: Sequence[str]) -> NDArray[np.float32] | None:
+    def vectors(self, ids: Sequence[str]) -> NDArray[np.float32] | None:
         """The `embeddings` of these samples (n, d); None where nobody has one.
 
         Raises VectorError for samples without one, of another width, or with NaN.
@@ -169,47 +173,58 @@ class FiftyoneDataset:
             return None
         found: NDArray[np.float32] | None = None
         seen = np.zeros(len(ids), dtype=bool)
-        place = {key: row for row, key in enumerate(ids)}
         for start in range(0, len(ids), CHUNK):
-            part = list(ids[start : start + CHUNK])
-            keys, rows = self.everyone.select(part).values(["id", VECTORS])
-            for key, row in zip(keys, rows, strict=True):
+            part = ids[start : start + CHUNK]
+            place = {key: row for row, key in enumerate(part, start)}
+            for key, row in stream(self.everyone.select(list(part)), ["id", VECTORS]):
                 if row is None:
                     continue
                 if found is None:
                     found = np.empty((len(ids), len(row)), dtype=np.float32)
                 if len(row) != found.shape[1]:
                     raise VectorError(
-                        f"`{VECTORS}` of {files[place[key]]} has {len(row)} numbers, others have "
+                        f"`{VECTORS}` of {self.file(key)} has {len(row)} numbers, others have "
                         f"{found.shape[1]}",
                         fix="Compute all of them with the same model.",
                     )
                 found[place[key]] = row
                 seen[place[key]] = True
-        if found is None:
-            return None
+        if found is not None:
+            self._refuse_broken(ids, seen, found)
+        return found
+
+    def _refuse_broken(
+        self, ids: Sequence[str], seen: NDArray[np.bool_], found: NDArray[np.float32]
+    ) -> None:
         broken = np.flatnonzero(~seen)
         if len(broken):
             raise VectorError(
                 f"{len(broken)} of {len(ids)} samples have no `{VECTORS}`, first "
-                f"{files[int(broken[0])]}",
+                f"{self.file(ids[int(broken[0])])}",
                 fix="Compute the rest with the model that made the others.",
             )
-        broken = np.flatnonzero(~np.isfinite(found).all(axis=1))
+        finite = [
+            np.isfinite(found[start : start + CHUNK]).all(axis=1)
+            for start in range(0, len(found), CHUNK)
+        ]
+        broken = np.flatnonzero(~np.concatenate(finite))
         if len(broken):
             raise VectorError(
-                f"`{VECTORS}` of {files[int(broken[0])]} holds NaN or infinity ({len(broken)} such "
-                "samples)",
+                f"`{VECTORS}` of {self.file(ids[int(broken[0])])} holds NaN or infinity "
+                f"({len(broken)} such samples)",
                 fix="Compute them again.",
             )
-        return found
 
     def scores(self, ids: Sequence[str]) -> NDArray[np.float64] | None:
         """The stored `zcore` of these samples (n,); None unless all have one."""
         if not self.has(SCORES):
             return None
-        keys, values = self.everyone.select(list(ids)).values(["id", SCORES])
-        known = {key: value for key, value in zip(keys, values, strict=True) if value is not None}
+        known = {
+            key: value
+            for part in selections(self.everyone, ids)
+            for key, value in stream(part, ["id", SCORES])
+            if value is not None
+        }
         if any(key not in known for key in ids):
             return None
         return np.array([known[key] for key in ids], dtype=np.float64)
@@ -255,16 +270,27 @@ class FiftyoneDataset:
         if not known:
             return None, None
         name = known[-1][1]
-        found = self.dataset.load_saved_view(name)
-        return name, self.columns(self.flat(found) if found.media_type == "group" else found)
+        return name, self.columns(self.flat(self.dataset.load_saved_view(name)))
 
     # --- writing ------------------------------------------------------------------------------
 
     def write_column(self, field: str, values: Mapping[str, Any]) -> None:
-        """One value a sample, by id, in one bulk write."""
-        if not values:
-            return
-        self.everyone.select(list(values)).set_values(field, dict(values), key_field="id")
+        """One value a sample, by id, in bulk writes."""
+        if field in (STATUS, REASON):
+            values = self.slices.with_followers(values)
+        keys = list(values)
+        for start in range(0, len(keys), MANY):
+            part = keys[start : start + MANY]
+            some = {key: values[key] for key in part}
+            self.slices.every.select(part).set_values(field, some, key_field="id")
+
+    def tag(self, ids: Sequence[str], tags: str | Sequence[str]) -> None:
+        for part in selections(self.slices.every, [*self.slices.following(ids), *ids]):
+            part.tag_samples(tags)
+
+    def untag(self, ids: Sequence[str], tags: str | Sequence[str]) -> None:
+        for part in selections(self.slices.every, [*self.slices.following(ids), *ids]):
+            part.untag_samples(tags)
 
     def write_batch(
         self, number: int, by_source: Mapping[str, Sequence[str]], reasons: Mapping[str, str]
@@ -273,9 +299,9 @@ class FiftyoneDataset:
         name, ids = f"batch_v{number}", list(reasons)
         if self.dataset.has_saved_view(name):  # of a batch whose tags were removed
             self.dataset.delete_saved_view(name)
-        self.everyone.select(ids).tag_samples([f"batch:v{number}", WAITING])
+        self.tag(ids, [f"batch:v{number}", WAITING])
         for source, part in by_source.items():
-            self.everyone.select(list(part)).tag_samples(f"source:{source}")
+            self.tag(part, f"source:{source}")
         self.write_column(STATUS, dict.fromkeys(ids, "selected"))
         self.write_column(REASON, reasons)
         self.dataset.save_view(name, self.everyone.match_tags(f"batch:v{number}"))
@@ -293,15 +319,15 @@ class FiftyoneDataset:
 
     def _take_back(self, number: int, pending: frozenset[str]) -> None:
         """Undo `write_batch`; a status that somebody has set since stays."""
-        view = self.everyone.match_tags(f"batch:v{number}")
+        view = self.slices.every.match_tags(f"batch:v{number}")
         ids = view.values("id")
         if not ids:
             return
         statuses = dict(zip(ids, view.values(STATUS), strict=True)) if self.has(STATUS) else {}
         sources = [tag for tag in view.count_values("tags") if tag.startswith("source:")]
         fresh = [key for key in ids if key not in pending]
-        self.everyone.select(ids).untag_samples([WAITING, "source:pending"])
-        self.everyone.select(fresh).untag_samples(sources)  # pending ones have an earlier source
+        self.untag(ids, [WAITING, "source:pending"])
+        self.untag(fresh, sources)  # pending ones have an earlier source
         if self.has(REASON):
             self.write_column(REASON, dict.fromkeys(ids))
         self.write_column(
@@ -312,7 +338,7 @@ class FiftyoneDataset:
                 if status == "selected"
             },
         )
-        self.everyone.select(ids).untag_samples(f"batch:v{number}")  # last: by it they are found
+        self.untag(ids, f"batch:v{number}")  # last: by it they are found
 
     def append_info(self, key: str, entry: Mapping[str, Any]) -> None:
         self.dataset.reload()

@@ -10,10 +10,10 @@ from typing import Any
 from annoloop.adapters.fiftyone.boxes import as_stored
 from annoloop.adapters.fiftyone.dataset import CHUNK, REASON, SCORES, STATUS
 from annoloop.adapters.fiftyone.reader import REFERENCE, FiftyoneLoop, opened
+from annoloop.adapters.fiftyone.streams import stream
 from annoloop.core.mirrored import loop_tags
 from annoloop.records_loop import Drawn, Mirrored, Shown
 
-PREDICTIONS = "predictions"
 COLUMNS = {"status": STATUS, "reason": REASON, "score": SCORES}
 
 
@@ -36,21 +36,24 @@ class FiftyoneShow(FiftyoneLoop):
     def look(self) -> Mirrored:
         """What is shown now. Raises InputError if people's boxes are not in a Detections field."""
         self._found.require_detections(self._human)
-        wanted = ["id", "tags"]
         known = {key: name for key, name in COLUMNS.items() if self._found.has(name)}
-        ids, tags, *columns = self._base.values([*wanted, *known.values()])
-        by_name = dict(zip(known, columns, strict=True))
-        nothing = [None] * len(ids)
-        rows = zip(ids, tags, *(by_name.get(key, nothing) for key in COLUMNS), strict=True)
+        place = {key: at for at, key in enumerate(known, start=2)}
+        where = [place.get(key) for key in ("status", "reason", "score")]
+        once: dict[Any, Any] = {}
+        shown = {}
+        for row in stream(self._base, ["id", "tags", *known.values()]):
+            status, reason, score = (None if at is None else row[at] for at in where)
+            tagged = tuple(row[1] or ())
+            if tagged not in once:
+                once[tagged] = loop_tags(tagged)
+            status, reason = once.setdefault(status, status), once.setdefault(reason, reason)
+            shown[row[0]] = Shown(status, once[tagged], reason, score)
         dataset = self._found.dataset
         return Mirrored(
-            samples={
-                key: Shown(status, loop_tags(tagged or ()), reason, score)
-                for key, tagged, status, reason, score in rows
-            },
+            samples=shown,
             info=dict(dataset.info),
             views=frozenset(dataset.list_saved_views()),
-            predictions=self._found.has(PREDICTIONS),
+            fields=frozenset(dataset.get_field_schema()),
         )
 
     def push_tags(
@@ -58,16 +61,17 @@ class FiftyoneShow(FiftyoneLoop):
     ) -> None:
         """Tag → ids that get it, and that lose it: one write a tag."""
         for tag, ids in sorted(add.items()):
-            self._found.everyone.select(list(ids)).tag_samples(tag)
+            self._found.tag(ids, tag)
         for tag, ids in sorted(remove.items()):
-            self._found.everyone.select(list(ids)).untag_samples(tag)
+            self._found.untag(ids, tag)
 
     def push_values(self, name: str, values: Mapping[str, Any]) -> None:
-        """One value a sample: `status`, `reason`, `score`, or boxes of `human`, `predictions`."""
+        """One value a sample: `status`, `reason`, `score`, or boxes of `human`, `predictions` or a
+        golden pass (`golden_…`)."""
         if name in COLUMNS:
             self._found.write_column(COLUMNS[name], values)
             return
-        self._write_boxes(self._human if name == "human" else PREDICTIONS, values)
+        self._write_boxes(self._human if name == "human" else name, values)
 
     def _write_boxes(self, field: str, values: Mapping[str, Sequence[Drawn]]) -> None:
         """As the SDK's `set_values` writes them, but for the making of its objects."""

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import difflib
 import json
-import math
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -27,17 +26,18 @@ from annoloop.adapters.fiftyone.dataset import (
     SCORES,
     STATUS,
     VECTORS,
-    WAITING,
     FiftyoneDataset,
     database,
     numbered,
     open_dataset,
 )
+from annoloop.adapters.fiftyone.said import Said, with_split_of_group
 from annoloop.adapters.fiftyone.stored import NAME
+from annoloop.adapters.fiftyone.streams import stream
 from annoloop.core.mirrored import loop_tags
-from annoloop.errors import BusyError, InputError, LockedSplitError, SettingsError, VectorError
-from annoloop.records import ForeignDataset, ForeignImage, Label, Split, Status
-from annoloop.records_loop import Drawn, ForeignLoop, LoopBoxes, LoopSample
+from annoloop.errors import BusyError, InputError, SettingsError, VectorError
+from annoloop.records import ForeignDataset, ForeignImage, Label, Split
+from annoloop.records_loop import ForeignLoop, LoopBoxes, LoopSample
 
 REFERENCE = "ground_truth"
 SIDES = {
@@ -115,7 +115,6 @@ class FiftyoneLoop:
         self._base = found.everyone if view is None else self._saved(view)
         self._group = found.dataset.group_field if found.grouped else group
         self._width: int | None = None
-        self._files: dict[str, str] = {}
 
     def _saved(self, name: str) -> Any:
         dataset = self._found.dataset
@@ -133,7 +132,7 @@ class FiftyoneLoop:
                 f"the saved view {name!r} is made of patches, clips or frames, not of samples",
                 fix="Name a view of whole samples.",
             )
-        return self._found.flat(view) if view.media_type == "group" else view
+        return self._found.flat(view)
 
     # --- samples ------------------------------------------------------------------------------
 
@@ -147,10 +146,10 @@ class FiftyoneLoop:
 
     @cached_property
     def _loop(self) -> ForeignLoop:
+        self._require_labels()
         for field in (self._labels, self._human):
             self._found.require_detections(field)
         rows = self._rows()
-        self._files = {row.external_id: row.file for row in rows}
         if not rows:
             raise InputError(
                 f"dataset {self._found.name!r} has no samples", fix="Add some, or name another."
@@ -170,6 +169,18 @@ class FiftyoneLoop:
             notes=tuple(self._left()),
         )
 
+    def _require_labels(self) -> None:
+        """Raise InputError if reference labels are asked of a field that is not there."""
+        if self._labels == REFERENCE or self._found.has(self._labels):
+            return
+        known = list(self._found.dataset.get_field_schema())
+        near = difflib.get_close_matches(self._labels, known, n=1)
+        raise InputError(
+            f"dataset {self._found.name!r} has no field {self._labels!r} of reference labels",
+            fix=(f"Did you mean {near[0]!r}? " if near else "")
+            + f"Correct `--labels`; there are: {', '.join(known)}.",
+        )
+
     @property
     def _human(self) -> str:
         schema = self._found.dataset.info.get(SCHEMA) or {}
@@ -182,58 +193,29 @@ class FiftyoneLoop:
         fields |= {key: name for key, name in optional.items() if self._found.has(name)}
         if self._group is not None:
             fields["group"] = self._group_field(self._group)
-        found = dict(zip(fields, self._base.values(list(fields.values())), strict=True))
-        count = len(found["id"])
-        columns = [found.get(key) or [None] * count for key in ("status", "score", "reason")]
-        groups = found.get("group") or [None] * count
-        sides = self._sides()
-        failed = self._failed()
-        return tuple(
-            self._row(
-                LoopSample(
-                    key,
-                    file,
-                    split=_side(file, tags or (), sides.get(key, ())),
-                    group=None if group is None else str(group),
-                    score=_finite(score),
-                    reason=None if reason is None else str(reason),
-                ),
-                status,
-                tags=tags or (),
-                failed=failed,
-            )
-            for key, file, tags, status, score, reason, group in zip(
-                found["id"], found["file"], found["tags"], *columns, groups, strict=True
-            )
+        said = Said(self._sides(), self._failed(), self._groups())
+        rows = tuple(
+            said.sample(dict(zip(fields, row, strict=True)))
+            for row in stream(self._base, list(fields.values()))
         )
+        return with_split_of_group(rows) if self._found.grouped else rows
 
-    def _row(
-        self, one: LoopSample, status: Any, *, tags: Sequence[str], failed: Mapping[str, list[str]]
-    ) -> LoopSample:
-        from dataclasses import replace
-
-        try:
-            known = Status.UNLABELED if status is None else Status(status)
-        except ValueError as error:
-            raise InputError(
-                f"`{STATUS}` of {one.file} is {status!r:.80}",
-                fix=f"Set it to one of {', '.join(Status)}.",
-            ) from error
-        kinds = [tag.removeprefix("failure:") for tag in tags if tag.startswith("failure:")]
-        return replace(
-            one,
-            status=known,
-            batches=tuple(number for number, _ in numbered(r"batch:v(\d+)", tags)),
-            answered=tuple(number for number, _ in numbered(r"annotated:v(\d+)", tags)),
-            sources=tuple(sorted(t.removeprefix("source:") for t in tags if t[:7] == "source:")),
-            waiting=WAITING in tags,
-            failures=tuple(sorted({*kinds, *failed.get(one.external_id, ())})),
-            tags=loop_tags(tags),
-        )
+    def _groups(self) -> dict[str, tuple[tuple[str, ...], Any]]:
+        """Tags and status of slices that are no images, by group: of the first that has any."""
+        slices = self._found.slices
+        if not slices.others:
+            return {}
+        wanted = ["tags", slices.group_id, *([STATUS] if self._found.has(STATUS) else [])]
+        said: dict[str, tuple[tuple[str, ...], Any]] = {}
+        for tags, group, *status in stream(slices.rest, wanted):
+            tagged = loop_tags(tags or ())
+            if tagged or any(one is not None for one in status):
+                said.setdefault(str(group), (tagged, status[0] if status else None))
+        return said
 
     def _group_field(self, name: str) -> str:
         if self._found.grouped:
-            return f"{name}.id"
+            return self._found.slices.group_id
         if not self._found.has(name):
             raise SettingsError(
                 f"dataset {self._found.name!r} has no field {name!r} to group by",
@@ -241,19 +223,21 @@ class FiftyoneLoop:
             )
         return name
 
-    def _sides(self) -> dict[str, set[Split]]:
+    def _sides(self) -> dict[str, tuple[Split, ...]]:
         """Which splits have a sample in their saved view."""
-        sides: dict[str, set[Split]] = {}
+        sides: dict[str, tuple[Split, ...]] = {}
+        known: dict[tuple[Split, ...], tuple[Split, ...]] = {}
         for name, side in SIDES.items():
             if self._found.dataset.has_saved_view(name):
-                for key in self._found.view(name, f"split:{side}").values("id"):
-                    sides.setdefault(key, set()).add(side)
+                for key, _ in stream(self._found.view(name, f"split:{side}"), ["id", "tags"]):
+                    both = (*sides.get(key, ()), side)
+                    sides[key] = known.setdefault(both, both)
         return sides
 
-    def _failed(self) -> dict[str, list[str]]:
+    def _failed(self) -> dict[str, str]:
         """The newest failure view's name, at each of its samples."""
         name, failed = self._found.failures()
-        return {} if failed is None else {key: [str(name)] for key in failed.ids}
+        return {} if failed is None else dict.fromkeys(failed.ids, str(name))
 
     def _classes(self) -> tuple[str, ...]:
         """Those of the schema, or of the dataset, or all that occur, by name."""
@@ -278,6 +262,8 @@ class FiftyoneLoop:
 
     def _left(self) -> Iterator[str]:
         """What to know of this dataset, and what of it a project does not take over."""
+        if self._found.slices.note:
+            yield self._found.slices.note
         if not self._found.dataset.persistent:
             yield (
                 "the dataset is not persistent: FiftyOne deletes it at its next start, unless "
@@ -299,28 +285,26 @@ class FiftyoneLoop:
         """The boxes of these samples. Raises InputError for one without class or coordinates."""
         fields = [f for f in (self._labels, self._human) if self._found.has(f)]
         parts = ("label", "bounding_box", "iscrowd")
-        wanted = ["id", *(f"{f}.detections.{part}" for f in fields for part in parts)]
+        wanted = ["id", "tags", *(f"{f}.detections.{part}" for f in fields for part in parts)]
         made: dict[str, LoopBoxes] = {}
         for start in range(0, len(ids), CHUNK):
-            part = list(ids[start : start + CHUNK])
-            keys, *columns = self._base.select(part).values(wanted)
-            drawn: dict[str, list[tuple[Drawn, ...] | None]] = {}
-            for place, field in enumerate(fields):
-                rows = zip(keys, *columns[3 * place : 3 * place + 3], strict=True)
-                drawn[field] = [
-                    drawn_of(
-                        names, boxes, crowds, where=f"`{field}` of {self._files.get(key, key)}"
+            for key, _, *columns in stream(
+                self._base.select(list(ids[start : start + CHUNK])), wanted
+            ):
+                found = {
+                    field: drawn_of(
+                        *columns[3 * place : 3 * place + 3],
+                        where=partial(self._where, field, key),
                     )
-                    for key, names, boxes, crowds in rows
-                ]
-            nobody: list[tuple[Drawn, ...] | None] = [None] * len(keys)
-            both = zip(
-                keys, drawn.get(self._labels, nobody), drawn.get(self._human, nobody), strict=True
-            )
-            made |= {key: LoopBoxes(reference, human) for key, reference, human in both}
-            if len(keys) != len(part):
-                raise _changed(self._found.name)
+                    for place, field in enumerate(fields)
+                }
+                made[key] = LoopBoxes(found.get(self._labels), found.get(self._human))
+        if len(made) != len(set(ids)):
+            raise _changed(self._found.name)
         return made
+
+    def _where(self, field: str, key: str) -> str:
+        return f"`{field}` of {self._found.file(key)}"
 
     # --- vectors ------------------------------------------------------------------------------
 
@@ -348,19 +332,19 @@ class FiftyoneLoop:
         rows: list[NDArray[np.float32]] = []
         for start in range(0, len(ids), CHUNK):
             part = list(ids[start : start + CHUNK])
-            for key, row in zip(*self._base.select(part).values(["id", VECTORS]), strict=True):
+            for key, row in stream(self._base.select(part), ["id", VECTORS]):
                 if row is None:
                     continue
                 one = np.asarray(row, dtype=np.float32)
                 if one.shape != (width,):
                     raise VectorError(
-                        f"`{VECTORS}` of {self._files.get(key, key)} has the shape {one.shape}, "
+                        f"`{VECTORS}` of {self._found.file(key)} has the shape {one.shape}, "
                         f"others have {width} numbers",
                         fix="Compute all of them with the same model.",
                     )
                 if not np.isfinite(one).all():
                     raise VectorError(
-                        f"`{VECTORS}` of {self._files.get(key, key)} holds NaN or infinity",
+                        f"`{VECTORS}` of {self._found.file(key)} holds NaN or infinity",
                         fix="Compute it again.",
                     )
                 keys.append(key)
@@ -371,21 +355,6 @@ class FiftyoneLoop:
 def _plain(value: Any) -> Any:
     """What people keep in `info` as JSON has it; numbers of NumPy and dates as text."""
     return json.loads(json.dumps(value, default=str))
-
-
-def _side(file: str, tags: Sequence[str], views: set[Split] | tuple[()]) -> Split | None:
-    tagged = {side for side in Split if f"split:{side}" in tags}
-    both = tagged | set(views)
-    if len(both) > 1:
-        raise LockedSplitError(
-            f"{file} is in two splits: {', '.join(sorted(both))}",
-            fix="Mend its tags `split:…`, or the saved views: a sample has one split for good.",
-        )
-    return next(iter(both), None)
-
-
-def _finite(score: Any) -> float | None:
-    return float(score) if isinstance(score, int | float) and math.isfinite(score) else None
 
 
 def _changed(name: str) -> BusyError:
