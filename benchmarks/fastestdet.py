@@ -1,6 +1,6 @@
-"""FastestDet fine-tuned by examples/fastestdet beside the trainer `classical`: AP by labelled images.
+"""FastestDet, fine-tuned by examples/fastestdet, beside `classical`: AP by labelled images.
 
-    .venv-models/bin/python benchmarks/fastestdet.py [--sizes 60,200,0] [--seeds 2] [--network ONNX]
+    .venv-models/bin/python benchmarks/fastestdet.py [--sizes 60,200,0] [--seeds 2]
 
 Writes benchmarks/fastestdet.md. Both trainers get the same images, drawn by the seed (0: all), and
 are measured on images that neither saw: road_signs/val.json, and a fixed third of bccd. Data is
@@ -104,7 +104,7 @@ def page(rows: dict, seeds: int, command: str) -> str:
         "",
         f"`{command}`, {date.today()}. Means of {seeds} seeds, which draw the images and train "
         "(± standard deviation). Seconds are CPU time, with the features of FastestDet's frozen "
-        "layers in the cache; computing them for the first time is another 10 ms an image and view.",
+        "layers in the cache; computing them first is another 10 ms an image and view.",
         "",
         "| data | images | trainer | AP50 | AP | train | predict all test images |",
         "|---|---|---|---|---|---|---|",
@@ -143,7 +143,6 @@ def main() -> int:
     rows: dict[tuple[str, int, str], list[dict]] = {}
     for name in args.sets.split(","):
         data = known[name]()
-        CommandTrainer(command)
         for count in map(int, args.sizes.split(",")):
             if count > len(data[1]):
                 continue

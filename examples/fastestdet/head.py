@@ -19,7 +19,7 @@ from torch.nn import functional
 HIDDEN, SLIM = 192, 128
 STEP = 2
 """Cells between the nine places that are looked at around a cell."""
-NINE = [(STEP * y, STEP * x) for y in (-1, 0, 1) for x in (-1, 0, 1)]
+NINE = np.array([(0, STEP * y, STEP * x) for y in (-1, 0, 1) for x in (-1, 0, 1)])
 LOWEST, CELLS, MOST = 0.01, 150, 100
 """Least score of a detection, most cells of an image looked at, most detections of it."""
 
@@ -69,14 +69,15 @@ class Cells:
         """Rows for `Head.objects` of cells (image, y, x)."""
         centre = [self._of(k, at) for k in range(len(self.maps) - 1)]
         last = len(self.maps) - 1
-        nine = np.stack([self._of(last, at + (0, y, x)) for y, x in NINE], axis=2)
-        return torch.from_numpy(np.concatenate([*centre, nine.reshape(len(at), -1)], axis=1))
+        nine = np.stack([self._of(last, at + one) for one in NINE], axis=2)
+        rows = np.concatenate([*centre, nine.reshape(len(at), -1)], axis=1)
+        return torch.from_numpy(rows).float()
 
     def wide(self, at: np.ndarray[Any, Any]) -> Tensor:
         """Rows for box and class: all maps at nine places."""
         every = range(len(self.maps))
-        rows = [self._of(k, at + (0, y, x)) for y, x in NINE for k in every]
-        return torch.from_numpy(np.concatenate(rows, axis=1))
+        rows = [self._of(k, at + one) for one in NINE for k in every]
+        return torch.from_numpy(np.concatenate(rows, axis=1)).float()
 
     def dense(self) -> tuple[Tensor, Tensor]:
         """All cells, as `Head.everywhere` takes them."""
@@ -91,13 +92,15 @@ class Cells:
         return both[0], both[1]
 
     def _of(self, k: int, at: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-        """What map k holds at cells of the grid, float32; zeros beyond its border."""
+        """What map k holds at cells of the grid, float16; zeros beyond its border."""
         one, (height, width) = self.maps[k], self.grid
         n, y, x = at.T
-        inside = (y >= 0) & (y < height) & (x >= 0) & (x < width)
-        y = y.clip(0, height - 1) * one.shape[1] // height
-        x = x.clip(0, width - 1) * one.shape[2] // width
-        return np.asarray(one[n, y, x].astype(np.float32) * inside[:, None])
+        tall, broad = one.shape[1:3]
+        row = y.clip(0, height - 1) * tall // height
+        column = x.clip(0, width - 1) * broad // width
+        found = one.reshape(-1, one.shape[3]).take((n * tall + row) * broad + column, axis=0)
+        found[(y < 0) | (y >= height) | (x < 0) | (x >= width)] = 0
+        return found
 
 
 def boxes(terms: Tensor, at: np.ndarray[Any, Any], grid: tuple[int, int]) -> Tensor:

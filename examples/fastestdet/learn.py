@@ -106,7 +106,7 @@ def _stepped(
     if not (torch.isfinite(found) and torch.isfinite(norm)):
         return None
     optimizer.step()
-    return float(found)
+    return float(found.detach())
 
 
 def loss_of(head: Head, cells: Cells, step: Step) -> Tensor:

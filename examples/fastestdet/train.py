@@ -99,7 +99,7 @@ def _views(data: Path, coco: Mapping[str, Any], features: Features) -> list[list
             key = features.key(content, view)
             asked.append((key, _Picture(file, size, features.body.side, view, name)))
             moved = matrix(size, features.body.side, view=view, name=name)
-            told = _in_view(labels.get(one["id"], []), moved, size, features.body.side)
+            told = _in_view(labels.get(one["id"], []), moved, features.body.side)
             mine.append(View(_Maps(features, key), *told))
         views.append(mine)
     features.fill(asked, "features")
@@ -133,7 +133,6 @@ class _Maps:
 def _in_view(
     labels: Sequence[Mapping[str, Any]],
     moved: np.ndarray[Any, Any],
-    size: tuple[int, int],
     side: int,
 ) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
     """Labels (k, 5) and boxes to be ignored (k, 4) of a view: class, middle and sides as shares."""
