@@ -7,17 +7,16 @@ gives depends on its bytes alone, so it is computed once for all trainings that 
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
-import onnx
 import torch
-from onnx import numpy_helper
-from onnx2torch import convert
 
 MAPS = ("onnx::Concat_708", "input.376", "input.504", "onnx::Conv_738")
 """Tensors inside the network: three stages of the backbone, and what its own heads look at."""
@@ -33,26 +32,42 @@ class Trouble(Exception):
 class Body:
     """(n, side, side, 3) BGR pictures → for each one row of float16, its maps behind each other.
 
-    `shapes` are (height, width, channels) of the maps. Raises Trouble for a file that is no
-    FastestDet.
+    `shapes` are (height, width, channels) of the maps. The file is only cut and converted when a
+    picture is there to be described, or `about` (a file) does not know its shapes yet. Raises
+    Trouble for a file that is no FastestDet.
     """
 
-    def __init__(self, file: Path) -> None:
+    def __init__(self, file: Path, about: Path | None = None) -> None:
         try:
-            data = file.read_bytes()
-            model = onnx.load_from_string(data)
-        except FileNotFoundError:
-            raise Trouble(f"{file}: no such network. Name FastestDet.onnx by --network.") from None
-        except Exception as error:  # protobuf's errors have no common base
-            raise Trouble(f"{file} is no ONNX file: {error}. Copy it again.") from error
-        self.data = data
-        self.digest = hashlib.blake2b(data, digest_size=16).digest()
-        self._module, self.side = _cut(model, file)
-        blank = torch.zeros(1, 3, self.side, self.side)
-        with torch.inference_mode():
-            self.shapes = [(m.shape[2], m.shape[3], m.shape[1]) for m in self._module(blank)]
-        self.size = sum(h * w * c for h, w, c in self.shapes)
+            self.data = file.read_bytes()
+        except OSError as error:
+            said = f"{file} cannot be read: {error.strerror}. Name FastestDet.onnx by --network."
+            raise Trouble(said) from error
+        self._source = file
+        self.digest = hashlib.blake2b(self.data, digest_size=16).digest()
         self._batch = BATCH
+        known = None if about is None else about / f"{self.digest.hex()}-{RECIPE}.json"
+        if known is not None and known.is_file():
+            told = json.loads(known.read_text(encoding="utf-8"))
+            self.side, self.shapes = told["side"], [tuple(one) for one in told["shapes"]]
+        else:
+            self.side, self.shapes = self._looked_at()
+        if known is not None and not known.is_file():
+            known.parent.mkdir(parents=True, exist_ok=True)
+            half = known.with_suffix(f".{os.getpid()}")
+            half.write_text(json.dumps({"side": self.side, "shapes": self.shapes}), "utf-8")
+            half.replace(known)
+        self.size = sum(h * w * c for h, w, c in self.shapes)
+
+    @cached_property
+    def _cut(self) -> tuple[Any, int]:
+        return _cut(self.data, self._source)
+
+    def _looked_at(self) -> tuple[int, list[tuple[int, int, int]]]:
+        module, side = self._cut
+        with torch.inference_mode():
+            maps = module(torch.zeros(1, 3, side, side))
+        return side, [(one.shape[2], one.shape[3], one.shape[1]) for one in maps]
 
     def rows(self, pictures: Sequence[np.ndarray[Any, Any]]) -> Iterator[np.ndarray[Any, Any]]:
         """One row a picture, in their order; a smaller batch where the memory does not last."""
@@ -72,7 +87,7 @@ class Body:
     def _run(self, pictures: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         values = torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 255
         with torch.inference_mode():
-            maps = self._module(values.contiguous(memory_format=torch.channels_last))
+            maps = self._cut[0](values.contiguous(memory_format=torch.channels_last))
             flat = [one.permute(0, 2, 3, 1).reshape(len(one), -1) for one in maps]
             return np.asarray(torch.cat(flat, dim=1).clamp(-6e4, 6e4).half().numpy())
 
@@ -92,8 +107,18 @@ def smaller(batch: int, error: Exception) -> int:
     return batch // 2
 
 
-def _cut(model: Any, file: Path) -> tuple[Any, int]:
+def _cut(data: bytes, file: Path) -> tuple[Any, int]:
     """The layers up to MAPS as a torch module for any number of pictures, and their side."""
+    try:
+        import onnx
+        from onnx import numpy_helper
+        from onnx2torch import convert
+    except ImportError as error:
+        raise Trouble(f"{error}. Install: pip install onnx onnx2torch") from error
+    try:
+        model = onnx.load_from_string(data)
+    except Exception as error:  # protobuf's errors have no common base
+        raise Trouble(f"{file} is no ONNX file: {error}. Copy it again.") from error
     known = {name for node in model.graph.node for name in node.output}
     lost = [name for name in MAPS if name not in known]
     if lost:

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import torchvision
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -38,7 +37,6 @@ class Head(nn.Module):
         self.object = nn.Conv2d(SLIM, 1, 1)
         self.box = nn.Sequential(nn.Linear(9 * wide, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, 4))
         self.kind = nn.Sequential(
-            nn.Dropout(0.3),
             nn.Linear(9 * wide, HIDDEN),
             nn.ReLU(),
             nn.Dropout(0.3),
@@ -152,9 +150,11 @@ def detect(head: Head, cells: Cells) -> Iterator[Found]:
 
 def kept(every: Tensor, shares: Tensor, image: int) -> Iterator[Found]:
     """The best of boxes (k, 4) and their scores (k, classes), without near copies."""
+    from torchvision.ops import batched_nms  # takes its time to import, and training needs none
+
     cell, kind = torch.where(shares > LOWEST)
     score = shares[cell, kind]
-    best = torchvision.ops.batched_nms(every[cell], score, kind, 0.5)[:MOST]
+    best = batched_nms(every[cell], score, kind, 0.5)[:MOST]
     numbers = zip(
         kind[best].tolist(), every[cell[best]].tolist(), score[best].tolist(), strict=True
     )

@@ -20,9 +20,9 @@ from head import Cells, Head, boxes
 from torch import Tensor
 from torch.nn import functional
 
-EMPTY, NEAR, EMPTY_WEIGHT = 32, 4, 0.25
+EMPTY, NEAR, EMPTY_WEIGHT = 16, 2, 0.25
 """Empty cells of an image that take part, others near each cell with an object, their weight."""
-RATE, DECAY, WARM_UP = 2e-3, 1e-2, 0.05
+RATE, DECAY, WARM_UP = 3e-3, 1e-2, 0.05
 MOST_LOST = 20
 """Steps whose loss is not finite, before it is given up."""
 

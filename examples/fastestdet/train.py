@@ -23,13 +23,16 @@ try:
     from head import Cells, Head, detect
     from learn import View, learn
 except ImportError as error:
-    sys.exit(f"{error}. Install: pip install torch torchvision onnx onnx2torch opencv-python")
+    sys.exit(
+        f"{error}. Install: pip install torch torchvision onnx onnx2torch opencv-python-headless"
+    )
 
 NETWORK, WEIGHTS, FORMAT = "network.onnx", "head.pt", "fastestdet-1"
 AT_ONCE = 16
 """Images whose cells are looked at together in predictions."""
 VIEWS, VIEWS_IN_ALL = 4, 8000
 """Views of each image in training, fewer where there are many images."""
+LEAST, MOST = 8000, 30000
 LEAST_SEEN = 0.3
 """Share of a box that has to be left in a view, for its label to count there."""
 
@@ -40,15 +43,16 @@ def fit(environment: Mapping[str, str], options: argparse.Namespace) -> None:
     classes = _classes(environment)
     seed = int(_told(environment, "ANNOLOOP_SEED"))
     coco = _read(data / "annotations.json")
-    features = Features(Body(options.network), options.cache)
+    features = Features(Body(options.network, options.cache), options.cache)
     views = _views(data, coco, features)
     boxes = sum(len(one[0].labels) for one in views)
     print(f"{len(views)} images, {len(views[0]) if views else 0} views each, {boxes} boxes")
     if not boxes:
         raise Trouble(f"{data / 'annotations.json'} holds no box. Label at least one object.")
+    passes = options.images or min(max(LEAST, 10 * len(views)), MOST)
     torch.manual_seed(seed)
     head = Head(features.body.shapes, len(classes))
-    found = learn(head, views, passes=options.images, batch=options.batch, seed=seed)
+    found = learn(head, views, passes=passes, batch=options.batch, seed=seed)
     (model / NETWORK).write_bytes(features.body.data)
     half = model / f"{WEIGHTS}.part"
     torch.save({"format": FORMAT, "classes": classes, "head": head.state_dict()}, half)
@@ -66,7 +70,7 @@ def predict(environment: Mapping[str, str], options: argparse.Namespace) -> None
         raise Trouble(f"{model / WEIGHTS} is no model: {error}. Train again.") from error
     if saved.get("format") != FORMAT or saved["classes"] != _classes(environment):
         raise Trouble(f"{model} was trained for the classes {saved.get('classes')}. Train again.")
-    features = Features(Body(model / NETWORK), options.cache)
+    features = Features(Body(model / NETWORK, options.cache), options.cache)
     head = Head(features.body.shapes, len(saved["classes"]))
     head.load_state_dict(saved["head"])
     head.eval()
@@ -216,10 +220,11 @@ def _options(words: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--network", type=Path, required=True, help="FastestDet.onnx")
     parser.add_argument("--cache", type=Path, help="folder for features, shared by all runs")
-    parser.add_argument("--images", type=int, default=15000, help="images seen in training")
+    seen = "images seen in training; by default ten times all of them, from 8,000 to 30,000"
+    parser.add_argument("--images", type=int, help=seen)
     parser.add_argument("--batch", type=int, default=32, help="images of a step")
     options = parser.parse_args(words)
-    if options.images < 1 or options.batch < 1:
+    if (options.images or 1) < 1 or options.batch < 1:
         parser.error("--images and --batch are at least 1")
     return options
 
