@@ -273,6 +273,6 @@ def require_answers(answers: Mapping[str, Annotation], name: str) -> None:
     if not answers:
         raise BatchError(
             f"batch {name} has no answer at all",
-            fix="Label some on the page of `annoloop app`, or bring answers with `annoloop annotate "
-            f"import FILE --batch {name} --annotator NAME`; then close it.",
+            fix="Label some on the page of `annoloop app`, or bring answers with `annoloop "
+            f"annotate import FILE --batch {name} --annotator NAME`; then close it.",
         )

@@ -50,9 +50,9 @@ def require_batch_closed(iteration: Iteration | None) -> Iteration:
     if "annotate" not in iteration.steps:
         raise NotReadyError(
             f"batch {iteration.batch} is still open: its images are waiting for people",
-            fix="Label them on the page of `annoloop app`, or bring answers with `annoloop annotate "
-            f"import FILE --batch {iteration.batch} --annotator NAME`; then close the batch: "
-            f"`annoloop annotate close {iteration.batch}`.",
+            fix="Label them on the page of `annoloop app`, or bring answers with `annoloop "
+            f"annotate import FILE --batch {iteration.batch} --annotator NAME`; then close the "
+            f"batch: `annoloop annotate close {iteration.batch}`.",
         )
     return iteration
 
