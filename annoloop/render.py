@@ -218,7 +218,7 @@ def _golden_prelabels(r: results_golden.GoldenPrelabelsResult) -> list[str]:
         for name, one in r.measures.items()
         if one["images_given"] or one["images_blank"]
     ]
-    return [*lines, *table(header, body)]
+    return [*lines, *table(header, body)] if body else lines[:-1]
 
 
 def _golden_check(r: results_golden.GoldenCheckResult) -> list[str]:

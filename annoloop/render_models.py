@@ -171,10 +171,24 @@ def _suspects(r: results_suspects.SuspectsResult) -> list[str]:
     return [*lines, *(f"note: {note}" for note in r.notes)]
 
 
+def _folds(r: results_suspects.FoldsResult) -> list[str]:
+    sizes = ", ".join(map(str, r.sizes))
+    kept = f", {r.kept} of them by an earlier run" if r.kept else ""
+    return [
+        f"{r.images} images with {r.boxes} boxes in {r.folds} folds ({sizes}), each predicted by a "
+        f"model of the others{kept}",
+        f"stored as {r.model}: {r.detections} detections, trainer {r.trainer}, seed {r.seed}, "
+        f"{r.seconds:.1f} s",
+        *(f"note: {note}" for note in r.notes),
+        "next: annoloop suspects",
+    ]
+
+
 PAGES: dict[type, Callable[[Any], list[str]]] = {
     results_failures.FailuresResult: _failures,
     results_models.EvaluateResult: _evaluate,
     results_models.DecideResult: _decide,
     results_metrics.MetricsResult: _metrics,
+    results_suspects.FoldsResult: _folds,
     results_suspects.SuspectsResult: _suspects,
 }

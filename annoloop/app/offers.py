@@ -121,6 +121,18 @@ OFFERS: tuple[Offer, ...] = (
         (Field("accept", "Accept a fail, because", "--accept", "text"),),
     ),
     Offer("train", "train", "A model of all annotated data."),
+    Offer(
+        "train_folds",
+        "train",
+        "Predict each annotated image by a model that has not seen it, to find wrong labels.",
+        (Field("folds", "Folds, as 5", "--folds", needed=True),),
+    ),
+    Offer(
+        "suspects_relabel",
+        "suspects relabel",
+        "A batch of the images whose labels are most likely wrong, to be corrected.",
+        (_SIZE,),
+    ),
     Offer("evaluate", "evaluate", "Metrics on gauge and val, typed failures from mine."),
     Offer("decide", "decide", "Stop or continue, with reason and numbers."),
     Offer(

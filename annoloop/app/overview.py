@@ -114,4 +114,6 @@ def filled(offer: Offer, command: str) -> dict[str, str] | None:
         # The sentence says `--accept "why"`: the reason itself is for the person to give.
         if field.kind != "text":
             found[field.name] = value
-    return found
+    # `annoloop train` and `annoloop train --folds 5` are two forms: each is told by what it needs.
+    lacks = any(one.needed and one.flag and one.name not in found for one in offer.fields)
+    return None if lacks else found

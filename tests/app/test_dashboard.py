@@ -283,6 +283,9 @@ def test_the_sentence_about_what_is_next_becomes_forms(walked: Project) -> None:
     assert (make.method, form) == ("batch_make", {"kind": "relabel", "of": "v3"})
     assert (check.method, reason) == ("golden_check", {})
     assert next_offers("open it once, `annoloop evaluate --split test`", OFFERS) == []
+    for said, method in (("train", "train"), ("train --folds 5", "train_folds")):
+        ((offer, _),) = next_offers(f"run `annoloop {said}`", OFFERS)
+        assert offer.method == method
     close = next(offer for offer in OFFERS if offer.method == "annotate_close")
     assert filled(close, "annoloop annotate close v6") == {"batch": "v6"}
     assert filled(close, "annoloop annotate import FILE") is None

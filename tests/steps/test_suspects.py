@@ -67,6 +67,7 @@ def test_every_image_is_predicted_by_a_model_that_has_not_seen_its_group(
     assert stored is not None
     assert set(stored) == set(group)
     assert made.detections == sum(map(len, stored.values()))
+    assert "each predicted by a model of the others" in to_text(made)
     assert not list(evaluated.folder.glob("models/*.folds-*"))  # their work is done
     assert evaluated.train().model == "v1.2"  # they are no models of the loop
 
