@@ -126,7 +126,7 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--network", type=Path, default=DATA / "fastestdet" / "FastestDet.onnx")
     parser.add_argument("--cache", type=Path, default=HERE.parent / "build" / "features")
-    parser.add_argument("--sets", default="road signs,bccd")
+    parser.add_argument("--sets", default="road signs,long tail,bccd")
     parser.add_argument("--extra", nargs="*", default=[], help="more words for train.py")
     parser.add_argument("--no-page", action="store_true")
     args = parser.parse_args()
@@ -137,7 +137,7 @@ def main() -> int:
     command += ["--cache", str(args.cache), *args.extra]
     known = {
         "road signs": road_signs,
-        "road signs, long tail": lambda: road_signs(tail=True),
+        "long tail": lambda: road_signs(tail=True),
         "bccd": bccd,
     }
     rows: dict[tuple[str, int, str], list[dict]] = {}
