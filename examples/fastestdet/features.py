@@ -108,13 +108,16 @@ def smaller(batch: int, error: Exception) -> int:
 
 
 def _cut(data: bytes, file: Path) -> tuple[Any, int]:
-    """The layers up to MAPS as a torch module for any number of pictures, and their side."""
-    try:
-        import onnx
-        from onnx import numpy_helper
-        from onnx2torch import convert
-    except ImportError as error:
-        raise Trouble(f"{error}. Install: pip install onnx onnx2torch") from error
+    """The layers up to MAPS as a torch module, and the side of its pictures."""
+    model = freed(data, file)
+    module = layers(model, [model.graph.input[0].name], MAPS)
+    side: int = model.graph.input[0].type.tensor_type.shape.dim[3].dim_value
+    return module.requires_grad_(False).to(memory_format=torch.channels_last), side
+
+
+def freed(data: bytes, file: Path) -> Any:
+    """The network for any number of pictures; it was exported for one."""
+    onnx, _ = _libraries()
     try:
         model = onnx.load_from_string(data)
     except Exception as error:  # protobuf's errors have no common base
@@ -126,21 +129,33 @@ def _cut(data: bytes, file: Path) -> tuple[Any, int]:
             f"{file} has no tensor {lost[0]}: it is not the FastestDet.onnx that this program "
             "cuts. Get that file, or write its names into MAPS of features.py."
         )
-    side = model.graph.input[0].type.tensor_type.shape.dim[3].dim_value
     shapes = {node.input[1] for node in model.graph.node if node.op_type == "Reshape"}
     for tensor in model.graph.initializer:
-        target = numpy_helper.to_array(tensor)
+        target = onnx.numpy_helper.to_array(tensor)
         if tensor.name in shapes and (target != -1).all():
-            # Exported for one picture, which is folded into the first number: let it grow.
+            # The one picture is folded into the first number: let it grow.
             grown = np.concatenate([[-1], target[1:]]).astype(target.dtype)
-            tensor.CopyFrom(numpy_helper.from_array(grown, tensor.name))
+            tensor.CopyFrom(onnx.numpy_helper.from_array(grown, tensor.name))
     del model.graph.value_info[:]
     for value in (*model.graph.input, *model.graph.output):
         value.type.tensor_type.shape.dim[0].dim_param = "n"
-    model = onnx.shape_inference.infer_shapes(model)
-    part = onnx.utils.Extractor(model).extract_model([model.graph.input[0].name], list(MAPS))
-    module = convert(part).eval().requires_grad_(False).to(memory_format=torch.channels_last)
-    return module, side
+    return onnx.shape_inference.infer_shapes(model)
+
+
+def layers(model: Any, start: Sequence[str], end: Sequence[str]) -> Any:
+    """What leads from some tensors of a network to others, as a torch module."""
+    onnx, convert = _libraries()
+    return convert(onnx.utils.Extractor(model).extract_model(list(start), list(end))).eval()
+
+
+def _libraries() -> tuple[Any, Any]:
+    """Imported where they are needed: with all features in the cache they are not."""
+    try:
+        import onnx
+        from onnx2torch import convert
+    except ImportError as error:
+        raise Trouble(f"{error}. Install: pip install onnx onnx2torch") from error
+    return onnx, convert
 
 
 class Features:

@@ -21,6 +21,8 @@ STEP = 2
 NINE = np.array([(0, STEP * y, STEP * x) for y in (-1, 0, 1) for x in (-1, 0, 1)])
 LOWEST, CELLS, MOST = 0.01, 150, 100
 """Least score of a detection, most cells of an image looked at, most detections of it."""
+LEAST_SIDE = 1e-3
+"""Shares of the image; what is left of a box at the border may be less, and is no box."""
 
 
 class Head(nn.Module):
@@ -159,7 +161,7 @@ def kept(every: Tensor, shares: Tensor, image: int) -> Iterator[Found]:
         kind[best].tolist(), every[cell[best]].tolist(), score[best].tolist(), strict=True
     )
     for one, box, value in numbers:
-        if box[2] > box[0] and box[3] > box[1]:
+        if box[2] - box[0] > LEAST_SIDE and box[3] - box[1] > LEAST_SIDE:
             yield Found(image, one, (box[0], box[1], box[2], box[3]), min(value, 1.0))
 
 

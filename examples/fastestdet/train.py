@@ -33,6 +33,7 @@ AT_ONCE = 16
 VIEWS, VIEWS_IN_ALL = 4, 8000
 """Views of each image in training, fewer where there are many images."""
 LEAST, MOST = 8000, 30000
+"""Images seen in training, where it is not said."""
 LEAST_SEEN = 0.3
 """Share of a box that has to be left in a view, for its label to count there."""
 
@@ -230,10 +231,15 @@ def _options(words: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _threads(environment: Mapping[str, str]) -> int:
-    told = environment.get("FASTESTDET_THREADS", "")
-    if told and not (told.isdecimal() and int(told) > 0):
-        raise Trouble(f"FASTESTDET_THREADS = {told!r} is no number of threads. Give 1 or more.")
-    return int(told) if told else max(1, (os.cpu_count() or 2) - 1)
+    """FASTESTDET_THREADS, else OMP_NUM_THREADS (a replay with workers sets it), else all cores but
+    one."""
+    for name in ("FASTESTDET_THREADS", "OMP_NUM_THREADS"):
+        told = environment.get(name, "")
+        if told:
+            if not (told.isdecimal() and int(told) > 0):
+                raise Trouble(f"{name} = {told!r} is no number of threads. Give 1 or more.")
+            return int(told)
+    return max(1, (os.cpu_count() or 2) - 1)
 
 
 def main(words: Sequence[str] | None = None) -> int:

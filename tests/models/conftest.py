@@ -9,7 +9,16 @@ import os
 import pytest
 
 if os.environ.get("REQUIRE_MODELS"):
-    for sdk in ("onnx", "onnxruntime", "open_clip", "timm", "torch", "torchvision", "ultralytics"):
+    for sdk in (
+        "onnx",
+        "onnx2torch",
+        "onnxruntime",
+        "open_clip",
+        "timm",
+        "torch",
+        "torchvision",
+        "ultralytics",
+    ):
         importlib.import_module(sdk)
 
 
