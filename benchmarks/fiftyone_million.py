@@ -184,23 +184,20 @@ def child(step: str, name: str, folder: str) -> dict[str, Any]:
     elif project is None:
         _, made = Project.init(folder, Source(dataset=name))
         did = f"{made.ingest.images_added:,} samples, {made.ingest.boxes:,} boxes"
-    elif step == "select":
-        did = f"{len(project.select(size=found.count() // PICKED).picks):,} picks"
     else:
         changed = project.fiftyone_sync().changed
         did = ", ".join(f"{n:,} {what}" for what, n in changed.items() if n) or "nothing"
     took = time.perf_counter() - begun
-    return {"did": did, "seconds": took, "peak": peak(), "base": base}
+    load = os.getloadavg()[1]
+    return {"did": did, "seconds": took, "peak": peak(), "base": base, "load": load}
 
 
 STEPS = {
     "iterate": "`annoloop.fiftyone.iterate`, a fifth of what remains",
     "iterate-some": "`annoloop.fiftyone.iterate`, fewer",
     "init": "`annoloop init --fiftyone`",
-    "sync": "`annoloop fiftyone sync`, the first",
-    "select": "`annoloop select`",
-    "sync-batch": "`annoloop fiftyone sync`, of the batch",
-    "sync-again": "`annoloop fiftyone sync`, again",
+    "sync": "`annoloop fiftyone sync`",
+    "sync-again": "the same again",
 }
 
 
@@ -219,19 +216,20 @@ def page(n: int, width: int, rows: dict[str, dict[str, Any]]) -> str:
         f"# A FiftyOne dataset of {n:,} samples",
         "",
         f"Vectors of {width} numbers, {BOXES} boxes a sample, {FAILURES} failure images, a real "
-        f"MongoDB on the same machine ({os.cpu_count()} cores, not idle). One run, measured on "
+        f"MongoDB on the same machine ({os.cpu_count()} cores). One run, measured on "
         f"{date.today().isoformat()} by the command at the head of `fiftyone_million.py`. Each "
         "step in a process of its own; imports are in its memory and not in its time; the server's "
-        "memory is its own (a cache of 0.5 GiB).",
+        "memory is its own (a cache of 0.5 GiB). Load is how many processes wanted those cores: "
+        "with 12 of them a step takes six times as long as alone.",
         "",
-        "| step | did | seconds | µs a sample | peak MiB | bytes a sample |",
+        "| step | did | seconds | load | peak MiB | bytes a sample above the imports |",
         "|" + " --- |" * 6,
     ]
     for step, row in rows.items():
         grown = (row["peak"] - row["base"]) * 1024 * 1024 / n
         lines.append(
-            f"| {STEPS[step]} | {row['did']} | {row['seconds']:,.0f} | "
-            f"{row['seconds'] * 1e6 / n:,.0f} | {row['peak']:,.0f} | {grown:,.0f} |"
+            f"| {STEPS[step]} | {row['did']} | {row['seconds']:,.0f} | {row['load']:.0f} | "
+            f"{row['peak']:,.0f} | {grown:,.0f} |"
         )
     return "\n".join(lines) + "\n"
 
@@ -240,7 +238,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--samples", type=int, default=1_000_000)
     parser.add_argument("--width", type=int, default=512)
-    parser.add_argument("--folder", type=Path, help="Keep images and dataset; use those there.")
+    parser.add_argument("--folder", type=Path, help="Keep all there, and go on with it.")
     parser.add_argument("--steps", nargs="*", default=list(STEPS), choices=list(STEPS))
     parser.add_argument("--child", nargs=3)
     given = parser.parse_args()
@@ -251,15 +249,19 @@ def main() -> None:
         print("not run: FiftyOne is not installed here (the command is at the head of the file)")
         return
     folder = given.folder or Path(tempfile.mkdtemp(prefix="annoloop-million-"))
-    name = f"annoloop-million-{given.samples}"
+    name, kept = f"annoloop-million-{given.samples}", folder / "rows.json"
     try:
         made = dataset(name, folder / "images", given.samples, given.width)
-        rows = {step: measured(step, name, folder / "project") for step in given.steps}
+        rows = json.loads(kept.read_text(encoding="utf-8")) if kept.exists() else {}
+        for step in given.steps:
+            rows[step] = measured(step, name, folder / "project")
+            kept.write_text(json.dumps(rows), encoding="utf-8")
         if given.folder is None:
             made.delete()
     finally:
         if given.folder is None:
             shutil.rmtree(folder)
+    rows = {step: rows[step] for step in STEPS if step in rows}
     if given.samples == 1_000_000 and len(rows) == len(STEPS):
         PAGE.write_text(page(given.samples, given.width, rows), encoding="utf-8")
     else:
