@@ -36,11 +36,13 @@ _THREADS = 2
 class Sight:
     """What a network saw of images of one size: a map (n, c, h, w) for each of its levels.
 
-    The maps span `width` × `height` pixels, in which an image lies `scale` (x, y) times as large
-    and moved by `offset` (x, y).
+    `scores` (n, 1, h, w) beside each map, or none, say how sure the network is of any object at
+    each place. The maps span `width` × `height` pixels, in which an image lies `scale` (x, y)
+    times as large and moved by `offset` (x, y).
     """
 
     maps: tuple[Any, ...]
+    scores: tuple[Any, ...]
     width: int
     height: int
     scale: tuple[float, float]
@@ -144,8 +146,9 @@ def _pooled(
 ) -> NDArray[np.float32]:
     """The maximum over the cells of each box on each level, (boxes, d).
 
-    Maxima tell objects better than means, which the background fills (benchmarks/embedders.md).
-    Each level has length 1 before all are put side by side: levels differ in how loud they are.
+    Maxima tell objects better than means, which the background fills. Each level has length 1, and
+    then weighs by the root of the best score in the box: objects show on the level of their size,
+    and the others would be noise (benchmarks/embedders.md).
     """
     import numpy as np
     from torchvision.ops import roi_align
@@ -154,15 +157,17 @@ def _pooled(
     corners = corners * np.tile(sight.scale, 2) + np.tile(sight.offset, 2)
     corners /= np.tile([sight.width, sight.height], 2)  # shares of what the maps span
     parts = []
-    for one in sight.maps:
+    for number, one in enumerate(sight.maps):
         height, width = one.shape[-2:]
         places = corners * np.tile([width, height], 2)
         rois = np.column_stack([np.array(owners), places]).astype(np.float32)
         with torch.inference_mode():
+            both = torch.cat([one.float(), *(few.float() for few in sight.scores[number:][:1])], 1)
             cells = roi_align(
-                one.float(), torch.from_numpy(rois).to(one.device), (CELLS, CELLS), aligned=True
-            )
-            parts.append(cells.amax((2, 3)))
-    unit = [torch.nn.functional.normalize(part, eps=1e-12) for part in parts]
-    rows = torch.nn.functional.normalize(torch.cat(unit, 1), eps=1e-12)
+                both, torch.from_numpy(rois).to(one.device), (CELLS, CELLS), aligned=True
+            ).amax((2, 3))
+            features, sure = cells[:, : one.shape[1]], cells[:, one.shape[1] :]
+            unit = torch.nn.functional.normalize(features, eps=1e-12)
+            parts.append(unit * sure.clamp(min=1e-6).sqrt() if sight.scores else unit)
+    rows = torch.nn.functional.normalize(torch.cat(parts, 1), eps=1e-12)
     return np.asarray(rows.cpu().numpy(), dtype=np.float32)

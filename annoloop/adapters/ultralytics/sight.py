@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import cv2
@@ -25,10 +26,26 @@ def see(torch: Any, network: Any, pictures: NDArray[np.uint8], *, side: int) -> 
     try:
         with torch.inference_mode():
             values = torch.from_numpy(np.ascontiguousarray(ready.transpose(0, 3, 1, 2)))
-            network(values.to(device).float().div_(255))
+            out = network(values.to(device).float().div_(255))
+            scores = _scores(out, noted)
     finally:
         hook.remove()
-    return Sight(tuple(noted), width, height, scale, offset)
+    return Sight(tuple(noted), scores, width, height, scale, offset)
+
+
+def _scores(out: Any, maps: Sequence[Any]) -> tuple[Any, ...]:
+    """The best class at each place of each level, (n, 1, h, w); none from heads without places,
+    such as RT-DETR's."""
+    raw: Any = out[1] if isinstance(out, tuple) and len(out) > 1 else None
+    if isinstance(raw, dict):
+        raw = raw.get("one2one", raw).get("scores")  # (n, classes, places of all levels)
+    sizes = [one.shape[-2] * one.shape[-1] for one in maps]
+    if not hasattr(raw, "split") or raw.ndim != 3 or raw.shape[-1] != sum(sizes):
+        return ()
+    best = raw.sigmoid().amax(1).split(sizes, dim=1)
+    return tuple(
+        part.reshape(len(part), 1, *one.shape[-2:]) for part, one in zip(best, maps, strict=True)
+    )
 
 
 def _placed(
