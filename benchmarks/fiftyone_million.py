@@ -219,8 +219,7 @@ def page(n: int, width: int, rows: dict[str, dict[str, Any]]) -> str:
         f"MongoDB on the same machine ({os.cpu_count()} cores). One run, measured on "
         f"{date.today().isoformat()} by the command at the head of `fiftyone_million.py`. Each "
         "step in a process of its own; imports are in its memory and not in its time; the server's "
-        "memory is its own (a cache of 0.5 GiB). Load is how many processes wanted those cores: "
-        "with 12 of them a step takes six times as long as alone.",
+        "memory is its own (a cache of 0.5 GiB). Load is how many processes wanted those cores.",
         "",
         "| step | did | seconds | load | peak MiB | bytes a sample above the imports |",
         "|" + " --- |" * 6,

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 MANY = 50_000
-"""Ids in one selection: MongoDB refuses a query of 16 MiB, which some 700,000 ids are."""
+"""Ids in one selection: MongoDB refuses a query of 16 MiB, which some 800,000 ids are."""
 
 
 def stream(view: Any, fields: Sequence[str]) -> Iterator[tuple[Any, ...]]:
