@@ -21,6 +21,8 @@ STEP = 2
 NINE = np.array([(0, STEP * y, STEP * x) for y in (-1, 0, 1) for x in (-1, 0, 1)])
 LOWEST, CELLS, MOST = 0.01, 150, 100
 """Least score of a detection, most cells of an image looked at, most detections of it."""
+LEAST_OBJECT = 0.02
+"""Objectness of a cell that is looked at; below, detections were more and AP was the same."""
 LEAST_SIDE = 1e-3
 """Shares of the image; what is left of a box at the border may be less, and is no box."""
 
@@ -168,6 +170,6 @@ def kept(every: Tensor, shares: Tensor, image: int) -> Iterator[Found]:
 def _likely(chances: np.ndarray[Any, Any], image: int) -> np.ndarray[Any, Any]:
     """(k, 3) cells (image, y, x) with the highest objectness of an image."""
     order = np.argsort(-chances, axis=None, kind="stable")[:CELLS]
-    order = order[chances.ravel()[order] > 0.002]
+    order = order[chances.ravel()[order] > LEAST_OBJECT]
     y, x = np.unravel_index(order, chances.shape)
     return np.stack([np.full(len(order), image), y, x], axis=1)
