@@ -32,8 +32,8 @@ AT_ONCE = 16
 """Images whose cells are looked at together in predictions."""
 VIEWS, VIEWS_IN_ALL = 4, 8000
 """Views of each image in training, fewer where there are many images."""
-LEAST, MOST = 8000, 30000
-"""Images seen in training, where it is not said."""
+EACH, LEAST, MOST = 25, 15_000, 40_000
+"""Images seen in training, where it is not said: each so many times, within these limits."""
 LEAST_SEEN = 0.3
 """Share of a box that has to be left in a view, for its label to count there."""
 
@@ -50,7 +50,7 @@ def fit(environment: Mapping[str, str], options: argparse.Namespace) -> None:
     print(f"{len(views)} images, {len(views[0]) if views else 0} views each, {boxes} boxes")
     if not boxes:
         raise Trouble(f"{data / 'annotations.json'} holds no box. Label at least one object.")
-    passes = options.images or min(max(LEAST, 10 * len(views)), MOST)
+    passes = options.images or min(max(LEAST, EACH * len(views)), MOST)
     torch.manual_seed(seed)
     head = Head(features.body.shapes, len(classes))
     found = learn(head, views, passes=passes, batch=options.batch, seed=seed)
@@ -221,7 +221,7 @@ def _options(words: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--network", type=Path, required=True, help="FastestDet.onnx")
     parser.add_argument("--cache", type=Path, help="folder for features, shared by all runs")
-    seen = "images seen in training; by default ten times all of them, from 8,000 to 30,000"
+    seen = "images seen in training; by default 25 times all of them, from 15,000 to 40,000"
     parser.add_argument("--images", type=int, help=seen)
     parser.add_argument("--batch", type=int, default=32, help="images of a step")
     options = parser.parse_args(words)
