@@ -108,7 +108,8 @@ def page(kept: dict[str, dict], seeds: int) -> str:
         "# FastestDet fine-tuned on a CPU, and `classical`",
         "",
         f"`python benchmarks/fastestdet.py --seeds {seeds}`, {date.today()}. Means of the seeds, "
-        "which draw the images and train (± standard deviation). Seconds are CPU time of one core, "
+        "which draw the images and train (± standard deviation; none with one seed). Seconds are "
+        "CPU time of one core, "
         "start of the program included, with the features of FastestDet's frozen layers in the "
         "cache.",
         "",
