@@ -14,6 +14,7 @@ from annoloop.store import samples
 from tests.conftest import draw_shapes
 
 WIDTH, HEIGHT, DIM = 80, 64, 16
+BOX = [10.0, 10.0, 20.0, 20.0]
 CLASSES = ["square", "disc"]
 
 
@@ -139,3 +140,17 @@ def stored(project: Project) -> dict[str, Any]:
     """Samples by FiftyOne's id."""
     with project.store.read() as connection:
         return {s.external_id: s for s in samples.load(connection)}
+
+
+def raw(dataset: Any) -> list[Any]:
+    """Everything in the database, but for when it was touched."""
+    dataset.reload()
+    docs = list(dataset._sample_collection.find().sort("_id"))
+    for one in docs:
+        one.pop("last_modified_at")
+    views = {name: str(dataset.load_saved_view(name)) for name in dataset.list_saved_views()}
+    return [docs, views, dict(dataset.info)]
+
+
+def nothing(made: Any) -> bool:
+    return not (any(made.changed.values()) or made.views or made.info or made.conflicts)

@@ -17,13 +17,22 @@ from annoloop.errors import NotReadyError, ProjectError
 from annoloop.project import Project
 from annoloop.records import Half, Source, Split
 from annoloop.store import batches
-from tests.fiftyone.shapes import HEIGHT, WIDTH, bare, detections, init, notebook, stored
+from tests.fiftyone.shapes import (
+    BOX,
+    HEIGHT,
+    WIDTH,
+    bare,
+    detections,
+    init,
+    notebook,
+    nothing,
+    raw,
+    stored,
+)
 
 fo = pytest.importorskip(
     "fiftyone", reason="no FiftyOne with a database here: `make test-fiftyone`"
 )
-
-BOX = [10.0, 10.0, 20.0, 20.0]
 
 
 @pytest.fixture
@@ -38,20 +47,6 @@ def small(tmp_path: Path) -> Iterator[Any]:
     made = bare(fo, tmp_path / "data", scenes=30)
     yield made
     made.delete()
-
-
-def raw(dataset: Any) -> list[Any]:
-    """Everything in the database, but for when it was touched."""
-    dataset.reload()
-    docs = list(dataset._sample_collection.find().sort("_id"))
-    for one in docs:
-        one.pop("last_modified_at")
-    views = {name: str(dataset.load_saved_view(name)) for name in dataset.list_saved_views()}
-    return [docs, views, dict(dataset.info)]
-
-
-def nothing(made: Any) -> bool:
-    return not (any(made.changed.values()) or made.views or made.info or made.conflicts)
 
 
 def test_a_bare_dataset_shows_the_whole_loop(small: Any, tmp_path: Path) -> None:

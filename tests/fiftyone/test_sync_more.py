@@ -14,8 +14,7 @@ from annoloop.project import Project
 from annoloop.records import Half, Split
 from annoloop.steps import passes
 from annoloop.store import batches, iterations, samples
-from tests.fiftyone.shapes import bare, detections, init, stored
-from tests.fiftyone.test_sync import BOX, nothing, raw
+from tests.fiftyone.shapes import BOX, bare, detections, init, nothing, raw, stored
 
 fo = pytest.importorskip(
     "fiftyone", reason="no FiftyOne with a database here: `make test-fiftyone`"
