@@ -163,10 +163,10 @@ def _suspects(r: results_suspects.SuspectsResult) -> list[str]:
         f"by kind  {value(r.by_kind)}",
         "",
     ]
-    body: list[tuple[object, ...]] = [(s.text, s.path, s.score, s.chance) for s in r.suspects]
-    lines += _top(("suspect", "image", "score", "chance"), body)
-    body = [(w.path, w.suspects, w.expected) for w in r.worst]
-    lines += ["", *_top(("image", "suspects", "expected wrong"), body)]
+    body: list[tuple[object, ...]] = [(s.text, s.path, s.score, s.suspicion) for s in r.suspects]
+    lines += _top(("suspect", "image", "score", "suspicion"), body)
+    body = [(w.path, w.suspects, w.suspicion) for w in r.worst]
+    lines += ["", *_top(("image", "suspects", "suspicion"), body)]
     lines += ["", "next: annoloop suspects relabel --size 30"] if r.suspects else []
     return [*lines, *(f"note: {note}" for note in r.notes)]
 

@@ -33,8 +33,8 @@ class SuspectView:
     """One label that may be wrong, or one object that may lack a label (`missing`).
 
     `box` (x, y, width, height in pixels) and `class_name` are the label's, for `missing` the
-    model's; `proposed_*` are what the model says instead. `chance` is how likely the labels are
-    wrong; docs/evaluation.md says how far it can be trusted.
+    model's; `proposed_*` are what the model says instead. `suspicion`, from 0 to 1, ranks and
+    is no probability (docs/evaluation.md).
     """
 
     path: str
@@ -45,18 +45,18 @@ class SuspectView:
     proposed_class_name: str | None
     proposed_box: Box | None
     score: float
-    chance: float
+    suspicion: float
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class SuspectImage:
-    """One image and how many of its labels are expected to be wrong."""
+    """One image and the sum of the suspicions of its labels."""
 
     path: str
     sample_id: str
     suspects: int
-    expected: float
+    suspicion: float
 
 
 @dataclass(frozen=True, slots=True)

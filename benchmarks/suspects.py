@@ -137,7 +137,7 @@ def judge(
 
     hits = [hit(one) for one in ranked]
     tops = [top for top in TOPS if top <= len(planted)] + [len(planted)]
-    worst = list(by_image(one for one in ranked if one.chance >= 0.05))[:30]
+    worst = list(by_image(one for one in ranked if one.suspicion >= 0.05))[:30]
     labels = sum(len(image.labels) for image in images)
     return Outcome(
         name,

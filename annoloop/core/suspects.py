@@ -1,7 +1,7 @@
 """Which labels of a training set are probably wrong, by the boxes of models that never saw them.
 
 A detection that the labels contradict is the model's error or the labels'. The surer the model, the
-less often it errs: `_chances` says how often, from the labels themselves. After ObjectLab
+less often it errs: `_suspicions` says how often, from the labels themselves. After ObjectLab
 (Tkachenko, Thyagarajan and Mueller, arXiv 2309.00832), which scores labels by the model's
 confidence alone; docs/evaluation.md gives the formulas.
 """
@@ -50,7 +50,8 @@ class Suspect:
 
     `class_id` and `box` are the label's, for `missing` the model's; `proposed_*` are what the model
     says instead, None for `spurious`. `score` is the model's, for `spurious` 1 − the best score of
-    any detection there. `chance` is how likely the labels are wrong, as far as they can tell.
+    any detection there. `suspicion`, 0 to 1, puts the kinds on one scale: it ranks, and is no
+    probability of an error.
     """
 
     sample_id: str
@@ -60,7 +61,7 @@ class Suspect:
     proposed_class_id: int | None
     proposed_box: Box | None
     score: float
-    chance: float
+    suspicion: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,17 +87,17 @@ def suspects(
         right = np.array([one.detection.score for one in group if one.kind is None])
         for kind in (SuspectKind.MISSING, SuspectKind.SWAPPED, SuspectKind.MISPLACED):
             mine = [one for one in group if one.kind is kind]
-            chances = _chances(np.array([one.detection.score for one in mine]), right)
-            found += [_suspect(one, c) for one, c in zip(mine, chances.tolist(), strict=True)]
+            suspicions = _suspicions(np.array([one.detection.score for one in mine]), right)
+            found += [_suspect(one, c) for one, c in zip(mine, suspicions.tolist(), strict=True)]
     found += _spurious(matched, seen)
     return _one_a_label(found)
 
 
 def by_image(found: Iterable[Suspect]) -> dict[str, float]:
-    """Sample id → how many of its labels are expected to be wrong, most first."""
+    """Sample id → the sum of the suspicions of its labels, most first."""
     total: dict[str, float] = {}
     for one in found:
-        total[one.sample_id] = total.get(one.sample_id, 0.0) + one.chance
+        total[one.sample_id] = total.get(one.sample_id, 0.0) + one.suspicion
     return dict(sorted(total.items(), key=lambda item: (-item[1], item[0])))
 
 
@@ -150,11 +151,12 @@ def _groups(seen: Sequence[_Evidence]) -> list[list[_Evidence]]:
     return [groups[key] for key in sorted(groups)]
 
 
-def _chances(wrong: Floats, right: Floats) -> Floats:
-    """How likely contradictions at scores `wrong` are the labels' errors, (n,).
+def _suspicions(wrong: Floats, right: Floats) -> Floats:
+    """How much contradictions at scores `wrong` speak against the labels, (n,), from 0 to 1.
 
     ρ(s) is how many contradictions come on one agreement at score s, falling as s rises (isotonic
-    regression). The labels make π of them at any score, the model the rest: the chance is π / ρ(s).
+    regression). The labels make π of them at any score, the model the rest: what is
+    returned is π / ρ(s).
     π is `PRIOR`, or more if the model at its surest is contradicted more often than that for sure.
     """
     if not len(wrong):
@@ -183,7 +185,7 @@ def _at_its_surest(wrong: Floats, right: Floats) -> float:
     return low / (1.0 - low)
 
 
-def _suspect(one: _Evidence, chance: float) -> Suspect:
+def _suspect(one: _Evidence, suspicion: float) -> Suspect:
     said = one.detection
     about = said if one.label is None else one.label
     return Suspect(
@@ -194,7 +196,7 @@ def _suspect(one: _Evidence, chance: float) -> Suspect:
         proposed_class_id=said.class_id,
         proposed_box=said.box,
         score=said.score,
-        chance=chance,
+        suspicion=suspicion,
     )
 
 
@@ -203,7 +205,7 @@ def _spurious(matched: Mapping[str, MatchedImage], seen: Sequence[_Evidence]) ->
 
     With F(x) the share of the class's labels whose support (best score of any detection that
     touches them) is at most x, and c(x) the share of detections of such a score that are right, the
-    chance is min(1, π / F) · (1 − c): rarely so little is seen, and it is little.
+    suspicion is min(1, π / F) · (1 − c): rarely so little is seen, and it is little.
     """
     support: dict[int, list[tuple[str, Label, float]]] = {}
     for key, image in matched.items():
@@ -215,9 +217,9 @@ def _spurious(matched: Mapping[str, MatchedImage], seen: Sequence[_Evidence]) ->
         known = np.sort([best for _, _, best in rows])
         for key, label, best in rows:
             rare = float(np.searchsorted(known, best, side="right")) / len(known)
-            chance = min(1.0, PRIOR / rare) * (1.0 - float(np.interp(best, *right)))
+            suspicion = min(1.0, PRIOR / rare) * (1.0 - float(np.interp(best, *right)))
             kind = SuspectKind.SPURIOUS
-            yield Suspect(key, kind, label.class_id, label.box, None, None, 1.0 - best, chance)
+            yield Suspect(key, kind, label.class_id, label.box, None, None, 1.0 - best, suspicion)
 
 
 def _right_from(seen: Sequence[_Evidence]) -> tuple[Floats, Floats]:
@@ -233,16 +235,16 @@ def _right_from(seen: Sequence[_Evidence]) -> tuple[Floats, Floats]:
 
 
 def _one_a_label(found: Iterable[Suspect]) -> tuple[Suspect, ...]:
-    """All suspects by chance, then score; what is said of one label is told once.
+    """All suspects by suspicion, then score; what is said of one label is told once.
 
     A label whose object stands beside it, or has another class, lies where no object is, too: then
-    what the model proposes is told, with the larger of the chances.
+    what the model proposes is told, with the larger of the suspicions.
     """
     told: dict[tuple[str, int, Box], Suspect] = {}
     for one in found:
         about = (one.sample_id, one.class_id, one.box)
         other = told.get(about, one)
-        likelier = max(one, other, key=lambda s: (s.proposed_box is not None, s.chance))
-        told[about] = replace(likelier, chance=max(one.chance, other.chance))
+        likelier = max(one, other, key=lambda s: (s.proposed_box is not None, s.suspicion))
+        told[about] = replace(likelier, suspicion=max(one.suspicion, other.suspicion))
     key = attrgetter("sample_id", "kind", "box")
-    return tuple(sorted(told.values(), key=lambda one: (-one.chance, -one.score, key(one))))
+    return tuple(sorted(told.values(), key=lambda one: (-one.suspicion, -one.score, key(one))))

@@ -74,7 +74,7 @@ def suspects(context: Context) -> SuspectsResult:
 
 
 def relabel(context: Context, *, size: int | None = None) -> BatchMakeResult:
-    """A relabel batch of the images with most labels that are expected to be wrong."""
+    """A relabel batch of the images whose labels are most suspicious."""
     if size is not None and size < 1:
         raise InputError(f"a batch of {size} images is no batch", fix="Ask for at least 1.")
     found = _find(context)
@@ -136,7 +136,7 @@ def _find(context: Context) -> Found:
     found = core.suspects(
         {key: one.labels for key, one in chosen.items()}, {key: known[key] for key in chosen}
     )
-    likely = tuple(one for one in found if one.chance >= LEAST)
+    likely = tuple(one for one in found if one.suspicion >= LEAST)
     notes = tuple(_notes(images, known, corrected))
     return Found(model, chosen, classes, likely, notes)
 
@@ -189,7 +189,7 @@ def _view(found: Found, one: Suspect) -> SuspectView:
         proposed_class_name=None if proposed is None else found.classes[proposed],
         proposed_box=one.proposed_box,
         score=round(one.score, 4),
-        chance=round(one.chance, 4),
+        suspicion=round(one.suspicion, 4),
         text=found.text(one),
     )
 
@@ -200,7 +200,7 @@ def _pick(found: Found, key: str, expected: float, *, rank: int) -> Pick:
     reason = "; ".join(found.text(one) for one in mine[:3]) + more
     details = {
         "suspects": [
-            {"kind": str(one.kind), "box": list(one.box), "chance": round(one.chance, 4)}
+            {"kind": str(one.kind), "box": list(one.box), "suspicion": round(one.suspicion, 4)}
             for one in mine
         ]
     }

@@ -21,7 +21,7 @@ def around(count: int = 100, *, score: float = 0.9) -> tuple[dict, dict]:
 
 
 def one(labels: dict, said: dict, key: str) -> Suspect:
-    (found,) = [s for s in suspects(labels, said) if s.sample_id == key and s.chance > PRIOR]
+    (found,) = [s for s in suspects(labels, said) if s.sample_id == key and s.suspicion > PRIOR]
     return found
 
 
@@ -30,7 +30,7 @@ def test_an_object_without_a_label() -> None:
     labels["x"], said["x"] = [], [Detection(0, BOX, 0.97)]
     found = one(labels, said, "x")
     assert (found.kind, found.class_id, found.proposed_box) == (SuspectKind.MISSING, 0, BOX)
-    assert found.chance > 0.5
+    assert found.suspicion > 0.5
 
 
 def test_an_object_beside_one_that_is_labelled_and_found() -> None:
@@ -76,7 +76,7 @@ def test_a_model_that_often_misses_makes_no_label_a_suspect_for_it() -> None:
     for n in range(80):
         said[f"i{n:03}"] = []
     found = [s for s in suspects(labels, said) if s.kind is SuspectKind.SPURIOUS]
-    assert max(s.chance for s in found) < 0.1
+    assert max(s.suspicion for s in found) < 0.1
 
 
 def test_a_model_that_is_often_wrong_makes_no_gap_a_suspect_for_it() -> None:
@@ -84,7 +84,7 @@ def test_a_model_that_is_often_wrong_makes_no_gap_a_suspect_for_it() -> None:
     labels, said = around(200)
     for n in range(200):
         labels[f"e{n:03}"], said[f"e{n:03}"] = [], [Detection(0, BOX, 0.5 + n / 1000)]
-    found = {s.sample_id: s.chance for s in suspects(labels, said)}
+    found = {s.sample_id: s.suspicion for s in suspects(labels, said)}
     assert max(found[f"e{n:03}"] for n in range(100)) < 0.1
 
 
@@ -95,7 +95,7 @@ def test_where_half_of_the_objects_lack_a_label_the_surest_are_taken_for_such() 
     found = suspects(labels, said)
     missing = [s for s in found if s.kind is SuspectKind.MISSING]
     assert len(missing) == 400
-    assert np.mean([s.chance for s in missing[:50]]) > 0.6
+    assert np.mean([s.suspicion for s in missing[:50]]) > 0.6
 
 
 def test_crowd_regions_are_no_suspects() -> None:
@@ -107,8 +107,8 @@ def test_crowd_regions_are_no_suspects() -> None:
 
 def test_images_are_ranked_by_what_is_expected_to_be_wrong() -> None:
     rows = [
-        Suspect(key, SuspectKind.SPURIOUS, 0, BOX, None, None, 1.0, chance)
-        for key, chance in (("a", 0.6), ("b", 0.4), ("b", 0.4), ("c", 0.1))
+        Suspect(key, SuspectKind.SPURIOUS, 0, BOX, None, None, 1.0, suspicion)
+        for key, suspicion in (("a", 0.6), ("b", 0.4), ("b", 0.4), ("c", 0.1))
     ]
     assert list(by_image(rows)) == ["b", "a", "c"]
     assert by_image(rows)["b"] == pytest.approx(0.8)

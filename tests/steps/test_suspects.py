@@ -191,8 +191,8 @@ def test_planted_errors_come_first_and_are_offered_for_correction(
     # Blind picks get there in less than one of 10,000 rankings.
     assert precision >= 0.45, (precision, Counter(one.kind for one in found.suspects[:top]))
     assert len({one.kind for one in found.suspects[:60]}) >= 3
-    assert [one.chance for one in found.suspects] == sorted(
-        (one.chance for one in found.suspects), reverse=True
+    assert [one.suspicion for one in found.suspects] == sorted(
+        (one.suspicion for one in found.suspects), reverse=True
     )
     text = to_text(found)
     assert found.suspects[0].text in text
