@@ -19,6 +19,7 @@ from typing import Any
 import httpx
 import pytest
 
+from annoloop.app import jobs
 from annoloop.app.offers import OFFERS, order
 from annoloop.app.overview import filled, next_offers
 from annoloop.errors import InputError
@@ -205,6 +206,26 @@ def test_stop_interrupts_a_step_in_the_middle(
     monkeypatch.undo()
     start(client, "train")
     assert ended(client)["state"] == "done"
+
+
+DEAF = """
+import signal, time
+heard = []
+signal.signal(signal.SIGINT, lambda *_: heard.append(1))
+print("ready", flush=True)
+while len(heard) < 2:
+    time.sleep(0.01)
+"""
+
+
+def test_an_interrupt_that_python_drops_is_sent_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jobs, "AGAIN_SECONDS", 0.2)
+    process = subprocess.Popen([sys.executable, "-c", DEAF], stdout=subprocess.PIPE, text=True)
+    with process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        jobs._interrupt(process)
+        assert process.returncode == 0
 
 
 def test_one_step_at_a_time(client: httpx.Client, walked: Project) -> None:
