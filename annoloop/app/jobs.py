@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import Lock, Thread
@@ -18,8 +17,6 @@ from annoloop.errors import BusyError, InputError
 
 LINES = 200
 """The newest lines of what a step says; more is not kept."""
-AGAIN_SECONDS = 5.0
-"""After that a step that still runs is interrupted again; to clean up takes less."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,12 +86,11 @@ class Jobs:
             return replace(job.view, seconds=time.monotonic() - job.began)
 
     def stop(self) -> None:
-        """Interrupt the step as Ctrl+C would, until it ends. Raises InputError if none runs."""
+        """Interrupt the step as Ctrl+C would. Raises InputError if none runs."""
         with self._lock:
             if self._job is None or self._job.view.state != "running":
                 raise InputError("no step is running", fix="Load the page again.")
-            process = self._job.process
-        Thread(target=_interrupt, args=(process,), daemon=True).start()
+            self._job.process.send_signal(signal.SIGINT)
 
     def _watch(self, job: _Job, order: str) -> None:
         process = job.process
@@ -120,14 +116,6 @@ class Jobs:
                     problem="" if stopped else f"its process ended with code {code}",
                     fix="" if stopped else "See what `annoloop app` printed, and start it again.",
                 )
-
-
-def _interrupt(process: subprocess.Popen[str]) -> None:
-    """Python drops an interrupt that comes while it finalizes an object: it is sent until heard."""
-    while process.poll() is None:
-        process.send_signal(signal.SIGINT)
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(AGAIN_SECONDS)
 
 
 def _after(view: JobView, line: dict[str, Any]) -> JobView:

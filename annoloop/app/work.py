@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 import time
 from contextlib import suppress
@@ -78,6 +79,8 @@ def main() -> None:
     os.dup2(2, 1)
     teller = _Teller(out)
     try:
+        # A server that a script started in the background ignores Ctrl+C; so would this process.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         work(json.loads(sys.stdin.readline()), teller)
     except KeyboardInterrupt:
         teller.tell(stopped=True)
