@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Connection
@@ -141,10 +141,11 @@ def _find(context: Context) -> Found:
     return Found(model, chosen, classes, likely, notes)
 
 
-def _notes(images: Sequence[LabeledImage], known: object, corrected: set[str]) -> list[str]:
+def _notes(
+    images: Sequence[LabeledImage], known: Collection[str], corrected: Collection[str]
+) -> list[str]:
     ids = {one.sample_id for one in images}
-    new = sum(key not in known for key in ids)  # type: ignore[operator]
-    again = len(ids & corrected)
+    new, again = len(ids.difference(known)), len(ids.intersection(corrected))
     said = []
     if again:
         said.append(f"{again} images were corrected since, and are left out")
